@@ -1,0 +1,2 @@
+//! The `skynet` executable.
+fn main() {}
