@@ -1,1 +1,46 @@
-//! Core.
+//! The core of a skynet node: services, handles, mailboxes, the scheduler, the
+//! timer, the monitor, modules, the environment, the log service.
+//!
+//! It knows nothing of Lua or sockets. Start at [`Node`] and [`Service`];
+//! `docs/architecture.md` has the map.
+
+mod builder;
+mod clock;
+mod command;
+mod context;
+mod cpu;
+pub mod current;
+mod env;
+pub mod harbor;
+mod logger;
+mod mailbox;
+mod message;
+mod module;
+mod monitor;
+mod msglog;
+mod node;
+mod payload;
+mod queue;
+mod rng;
+mod sched;
+mod send;
+mod sync;
+mod table;
+mod timer;
+mod trace;
+
+pub use builder::{Driver, LaunchError, MAX_THREADS, NodeBuilder, StartError};
+pub use clock::{Clock, NS_PER_CS, SystemClock, VirtualClock};
+pub use command::parse_base_0;
+pub use context::{Context, ServiceStat, current_handle};
+pub use cpu::thread_cpu_ns;
+pub use env::{Env, leading_integer};
+pub use message::{Handle, Message, ptype};
+pub use module::{InitError, Module, ModuleLoader, Service, SignalTarget};
+pub use monitor::Endless;
+pub use node::{Component, Hooks, Node};
+pub use payload::{FreeFn, INLINE, MallocBlock, Payload};
+pub use sched::sim::{Sim, SimEnd};
+pub use send::{Address, MAX_SIZE, SendError, parse_hex};
+pub use table::{HANDLE_MASK, HARBOR_SHIFT};
+pub use trace::{Trace, TraceEntry};

@@ -1,0 +1,96 @@
+//! CPU time of dispatches, without a system call per message.
+//!
+//! A dispatch is timed by a user-space counter. A dispatch of a millisecond or
+//! more may have been preempted: those are corrected against the thread's CPU
+//! clock, which is read once per such slice only.
+
+use std::cell::Cell;
+
+/// From here on a span is compared with the thread's CPU clock (nanoseconds).
+const SLICE_NS: u64 = 1_000_000;
+
+#[cfg(target_arch = "x86_64")]
+mod counter {
+    use std::sync::OnceLock;
+    use std::time::{Duration, Instant};
+
+    /// Nanoseconds per tick as a 32.32 fixed-point number.
+    fn scale() -> u64 {
+        static SCALE: OnceLock<u64> = OnceLock::new();
+        *SCALE.get_or_init(|| {
+            let (t0, c0) = (Instant::now(), ticks());
+            while t0.elapsed() < Duration::from_micros(500) {
+                std::hint::spin_loop();
+            }
+            let (elapsed, counted) = (t0.elapsed(), ticks().wrapping_sub(c0).max(1));
+            ((elapsed.as_nanos() << 32) / u128::from(counted)) as u64
+        })
+    }
+
+    pub(super) fn ticks() -> u64 {
+        // SAFETY: rdtsc exists on every x86-64 CPU.
+        unsafe { core::arch::x86_64::_rdtsc() }
+    }
+
+    pub(super) fn to_ns(ticks: u64) -> u64 {
+        ((u128::from(ticks) * u128::from(scale())) >> 32) as u64
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+mod counter {
+    use std::sync::OnceLock;
+    use std::time::Instant;
+
+    pub(super) fn ticks() -> u64 {
+        static BASE: OnceLock<Instant> = OnceLock::new();
+        BASE.get_or_init(Instant::now).elapsed().as_nanos() as u64
+    }
+
+    pub(super) fn to_ns(ticks: u64) -> u64 {
+        ticks
+    }
+}
+
+thread_local! {
+    /// (counter, thread CPU ns) at the last correction on this thread.
+    static MARK: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+}
+
+/// The counter now; only differences mean something, by [`since`].
+pub(crate) fn now() -> u64 {
+    counter::ticks()
+}
+
+/// Nanoseconds of real time since `began` (of [`now`]), roughly.
+pub(crate) fn wall_since(began: u64) -> u64 {
+    counter::to_ns(counter::ticks().wrapping_sub(began))
+}
+
+/// CPU nanoseconds this thread has used.
+pub fn thread_cpu_ns() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid timespec to write to.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// CPU nanoseconds since `began` (of [`now`]) on this thread.
+pub(crate) fn since(began: u64) -> u64 {
+    let ticks = counter::ticks();
+    let wall = counter::to_ns(ticks.wrapping_sub(began));
+    if wall < SLICE_NS {
+        return wall;
+    }
+    let cpu = thread_cpu_ns();
+    let (mark, mark_cpu) = MARK.replace((ticks, cpu));
+    if mark == 0 {
+        return wall;
+    }
+    // The thread cannot have used more CPU than since the last mark; what ran
+    // between the mark and `began` was counted there already.
+    wall.min(cpu.saturating_sub(mark_cpu))
+}
