@@ -93,6 +93,12 @@ fn main() {
         }
     }
     assert!(unedited.is_empty(), "no such files in Lua: {unedited:?}");
+    // The tests and benchmarks in C build the same files with other options.
+    let flags: Vec<String> = DEFINES
+        .iter()
+        .map(|(name, value)| format!("-D{name}={}", value.unwrap_or("1")))
+        .collect();
+    fs::write(out.join("FLAGS"), flags.join(" ")).expect("OUT_DIR can be written");
     files.sort();
     let mut build = cc::Build::new();
     build
