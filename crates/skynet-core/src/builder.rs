@@ -114,7 +114,7 @@ impl NodeBuilder {
         builder.module("logger", crate::logger::create)
     }
 
-    /// Sets a key of the environment; the first setting of a key stays.
+    /// Sets a key of the environment; the last setting of a key counts.
     #[must_use]
     pub fn env(mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
         self.env
@@ -196,7 +196,7 @@ impl NodeBuilder {
     /// A key with an impossible value.
     pub fn build(self) -> Result<Arc<Node>, StartError> {
         let env = Env::default();
-        for (key, value) in &self.env {
+        for (key, value) in self.env.iter().rev() {
             env.set(key, value);
         }
         let threads = leading_integer(env.text_or("thread", "8").as_bytes());

@@ -15,6 +15,8 @@ pub mod harbor;
 mod logger;
 mod mailbox;
 mod message;
+#[cfg(all(test, loom))]
+mod models;
 mod module;
 mod monitor;
 mod msglog;

@@ -11,6 +11,14 @@ pub(crate) use std::sync::atomic;
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic;
 
+/// Loom takes SeqCst accesses for acquire-release ones and has their total
+/// order only at fences, so there a fence stands in for it, between a SeqCst store and a SeqCst load.
+#[inline]
+pub(crate) fn store_load_fence() {
+    #[cfg(loom)]
+    loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
+}
+
 #[cfg(loom)]
 mod loom_lock {
     use std::time::Duration;
@@ -34,10 +42,6 @@ mod loom_lock {
     pub(crate) struct Condvar(loom::sync::Condvar);
 
     impl Condvar {
-        pub(crate) fn new() -> Self {
-            Self(loom::sync::Condvar::new())
-        }
-
         pub(crate) fn notify_one(&self) {
             self.0.notify_one();
         }

@@ -28,12 +28,12 @@
 use std::time::Duration;
 
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, store_load_fence};
 
 /// How long something may sit in a LIFO slot behind a long callback.
 pub(crate) const WATCH_PERIOD: Duration = Duration::from_micros(1000);
 /// After how many periods with all others asleep the watcher retires.
-pub(crate) const QUIET_PERIODS: u32 = 10;
+pub(crate) const QUIET_PERIODS: u32 = if cfg!(loom) { 0 } else { 10 };
 
 const NOBODY: usize = usize::MAX;
 
@@ -93,6 +93,7 @@ impl Idle {
 
     /// Step (b): wakes one sleeper, if there is one and nobody searches already.
     pub(crate) fn wake_one(&self) {
+        store_load_fence();
         if self.sleeping.load(Ordering::SeqCst) == 0 || self.searching.load(Ordering::SeqCst) > 0 {
             return;
         }
@@ -109,6 +110,7 @@ impl Idle {
 
     /// Step (b) for a task in a LIFO slot: wakes a watcher if there is none.
     pub(crate) fn want_watcher(&self) {
+        store_load_fence();
         if self.watcher.load(Ordering::SeqCst) == NOBODY {
             self.wake_one();
         }
@@ -122,7 +124,9 @@ impl Idle {
     /// The calling worker, woken by somebody, stops searching; true if it was
     /// the last one, which must see to further work.
     pub(crate) fn end_search(&self) -> bool {
-        self.searching.fetch_sub(1, Ordering::SeqCst) == 1
+        let last = self.searching.fetch_sub(1, Ordering::SeqCst) == 1;
+        store_load_fence();
+        last
     }
 
     /// Step (1).
@@ -130,6 +134,8 @@ impl Idle {
         let mut sleepers = self.sleepers.lock();
         sleepers.push(worker);
         self.sleeping.store(sleepers.len(), Ordering::SeqCst);
+        drop(sleepers);
+        store_load_fence();
     }
 
     /// After step (2) found work: takes the worker off the list. False if somebody has
@@ -167,5 +173,6 @@ impl Idle {
         let _ = self
             .watcher
             .compare_exchange(worker, NOBODY, Ordering::SeqCst, Ordering::SeqCst);
+        store_load_fence();
     }
 }

@@ -1,6 +1,6 @@
 //! The worker threads.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use crate::context::Context;
 use crate::current;
@@ -9,6 +9,7 @@ use crate::sched::idle::{Idle, QUIET_PERIODS, WATCH_PERIOD};
 use crate::sched::run_queue::{Local, RunQueues, Wake};
 use crate::sched::step::{self, After, Progress};
 use crate::sched::{Task, task_of};
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// The weight of worker `index` (spec/01-core.md §2.1).
 pub(crate) fn weight_of(index: usize) -> i32 {
@@ -57,11 +58,14 @@ impl Workers {
         let task = task_of(context);
         match current::worker_of(node) {
             Some(index) => self.wake(self.queues.push_woken(index, task)),
-            None => {
-                self.queues.inject(task);
-                self.idle.wake_one();
-            }
+            None => self.inject(task),
         }
+    }
+
+    /// Puts a task from outside the workers in.
+    pub(crate) fn inject(&self, task: Task) {
+        self.queues.inject(task);
+        self.idle.wake_one();
     }
 
     fn wake(&self, wake: Wake) {
@@ -98,7 +102,7 @@ impl Workers {
     }
 
     /// The next task; waits for one. `None` at the end.
-    fn next(&self, local: &mut Local, index: usize) -> Option<Task> {
+    pub(crate) fn next(&self, local: &mut Local, index: usize) -> Option<Task> {
         if self.stop.load(Ordering::Relaxed) {
             return None;
         }
