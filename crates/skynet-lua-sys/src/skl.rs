@@ -88,12 +88,7 @@ unsafe extern "C" {
     /// `luaL_alloc`, the plain `realloc`/`free` allocator, with the type that
     /// `lua_newstate` and `skl_newvm` take.
     #[link_name = "luaL_alloc"]
-    pub fn skl_alloc(
-        ud: *mut c_void,
-        ptr: *mut c_void,
-        osize: usize,
-        nsize: usize,
-    ) -> *mut c_void;
+    pub fn skl_alloc(ud: *mut c_void, ptr: *mut c_void, osize: usize, nsize: usize) -> *mut c_void;
     /// The space of the VM; null for a foreign one.
     pub fn skl_space(L: *mut lua_State) -> *mut SklSpace;
     /// How many results the caller of the running C function wants; -1: all.
