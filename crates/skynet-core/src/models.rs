@@ -86,9 +86,7 @@ fn drain_counted(
     loop {
         match mailbox.take(false) {
             Taken::Message { message, .. } => {
-                seen.lock()
-                    .unwrap()
-                    .push((message.source, message.session));
+                seen.lock().unwrap().push((message.source, message.session));
                 running.fetch_sub(1, Ordering::SeqCst);
                 if !mailbox.settle() {
                     return;
