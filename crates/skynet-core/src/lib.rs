@@ -26,6 +26,7 @@ mod queue;
 mod rng;
 mod sched;
 mod send;
+mod stable;
 mod sync;
 mod table;
 mod timer;

@@ -16,6 +16,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::context::Context;
 use crate::message::Handle;
+use crate::stable::Stable;
 
 /// The part of a handle that is not the harbor id.
 pub const HANDLE_MASK: u32 = 0x00ff_ffff;
@@ -27,8 +28,8 @@ struct Table {
 }
 
 impl Table {
-    fn new(size: usize) -> Box<Self> {
-        Box::new(Self {
+    fn new(size: usize) -> Stable<Self> {
+        Stable::new(Self {
             slots: (0..size).map(|_| AtomicPtr::default()).collect(),
         })
     }
@@ -41,7 +42,7 @@ impl Table {
 
 struct Writer {
     /// All tables ever made; the last one is current.
-    tables: Vec<Box<Table>>,
+    tables: Vec<Stable<Table>>,
     /// The handle index tried next.
     next: u32,
 }
@@ -67,8 +68,8 @@ struct Names {
 impl HandleTable {
     /// A table for the node with id `harbor` (its low 8 bits count).
     pub(crate) fn new(harbor: u32) -> Self {
-        let mut table = Table::new(4);
-        let current = AtomicPtr::new(&raw mut *table);
+        let table = Table::new(4);
+        let current = AtomicPtr::new(table.pointer().as_ptr());
         Self {
             current,
             writer: Mutex::new(Writer {
@@ -86,7 +87,7 @@ impl HandleTable {
     }
 
     fn table(&self) -> &Table {
-        // SAFETY: `current` always points into `writer.tables`, whose boxes are
+        // SAFETY: `current` always points into `writer.tables`, which is
         // only freed with `self`.
         unsafe { &*self.current.load(Ordering::Acquire) }
     }
@@ -123,17 +124,20 @@ impl HandleTable {
             if 2 * size - 1 > HANDLE_MASK {
                 return Err(HandlesExhausted);
             }
-            let mut bigger = Table::new(2 * size as usize);
+            let bigger = Table::new(2 * size as usize);
+            // SAFETY: just made; freed only with `self`.
+            let slots = unsafe { bigger.pointer().as_ref() };
             for slot in &table.slots {
                 let pointer = slot.load(Ordering::Relaxed);
                 // SAFETY: as in `get`.
                 if let Some(context) = unsafe { pointer.as_ref() } {
-                    bigger
+                    slots
                         .slot(context.handle())
                         .store(pointer, Ordering::Relaxed);
                 }
             }
-            self.current.store(&raw mut *bigger, Ordering::Release);
+            self.current
+                .store(bigger.pointer().as_ptr(), Ordering::Release);
             writer.tables.push(bigger);
         }
     }

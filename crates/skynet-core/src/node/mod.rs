@@ -24,6 +24,7 @@ use crate::payload::Payload;
 use crate::rng::Random;
 use crate::sched::sim::{Sim, SimState};
 use crate::sched::worker::Workers;
+use crate::stable::Stable;
 use crate::table::HandleTable;
 use crate::timer::{Due, Timers};
 use crate::trace::Trace;
@@ -75,7 +76,7 @@ pub(crate) struct Parts {
 /// Slots for services; never shrinks.
 #[derive(Default)]
 struct Slab {
-    all: Vec<Box<Context>>,
+    all: Vec<Stable<Context>>,
     free: Vec<usize>,
 }
 
@@ -380,7 +381,9 @@ impl Drop for Node {
         // node while they are released, so they go before the fields do.
         let mut slots = std::mem::take(&mut self.slab.get_mut().all);
         for slot in &mut slots {
-            slot.drop_service();
+            // SAFETY: all threads of the node held it by an Arc and are gone,
+            // so nobody runs a service or holds a context any more.
+            unsafe { slot.get_mut() }.drop_service();
         }
         self.slab.get_mut().all = slots;
     }

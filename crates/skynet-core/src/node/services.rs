@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::mailbox::Pushed;
 use crate::message::Handle;
 use crate::node::Node;
+use crate::stable::Stable;
 
 impl Node {
     /// Launches a service (spec/01-core.md §6): creates it, gives it a handle, initialises it on this thread.
@@ -62,13 +63,13 @@ impl Node {
             None => {
                 let index = slab.all.len();
                 slab.all
-                    .push(Box::new(Context::vacant(NonNull::from(self), index)));
+                    .push(Stable::new(Context::vacant(NonNull::from(self), index)));
                 index
             }
         };
-        let pointer: *const Context = &raw const *slab.all[index];
-        // SAFETY: the box is freed only with the node.
-        unsafe { &*pointer }
+        let slot = slab.all[index].pointer();
+        // SAFETY: slots are freed only with the node.
+        unsafe { slot.as_ref() }
     }
 
     fn slab_free(&self, context: &Context) {

@@ -165,7 +165,7 @@ impl Idle {
         let seen =
             self.watcher
                 .compare_exchange(NOBODY, worker, Ordering::SeqCst, Ordering::SeqCst);
-        matches!(seen, Ok(_)) || seen == Err(worker)
+        seen.is_ok() || seen == Err(worker)
     }
 
     /// `worker` stops being the watcher.
