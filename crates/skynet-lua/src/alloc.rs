@@ -1,0 +1,101 @@
+//! The allocator of a VM: plain `malloc` blocks, counted, under a limit.
+
+use std::ffi::c_void;
+
+use crate::vm::Vm;
+
+/// First mark at which `Memory warning` is logged.
+pub const FIRST_WARNING: usize = 32 << 20;
+
+/// The accounts of a VM's memory (spec/01-core.md §14.3).
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    /// Bytes of live blocks.
+    pub bytes: usize,
+    /// The most there may be; 0: no limit.
+    pub limit: usize,
+    /// The next warning comes above this.
+    pub warning: usize,
+    /// Bytes at the end of the last full collection by the host.
+    pub collected: usize,
+    /// Bytes ever asked for.
+    pub allocated: u64,
+}
+
+impl Memory {
+    pub(crate) const fn new() -> Self {
+        Self {
+            bytes: 0,
+            limit: 0,
+            warning: FIRST_WARNING,
+            collected: 0,
+            allocated: 0,
+        }
+    }
+}
+
+/// The `lua_Alloc` of every service VM; its user data is the [`Vm`].
+///
+/// # Safety
+/// `ud` is a live `Vm`, `ptr` NULL or a block of `osize` bytes made here.
+pub(crate) unsafe extern "C" fn allocate(
+    ud: *mut c_void,
+    ptr: *mut c_void,
+    osize: usize,
+    nsize: usize,
+) -> *mut c_void {
+    let vm = ud.cast::<Vm>();
+    // SAFETY: nobody holds a reference to `memory` across a Lua call (rule of
+    // `Vm`), so this exclusive borrow is the only one.
+    let memory = unsafe { &mut (*vm).memory };
+    // Without a block, `osize` says what kind of object is made.
+    let old = if ptr.is_null() { 0 } else { osize };
+    if nsize == 0 {
+        memory.bytes = memory.bytes.wrapping_sub(old);
+        // SAFETY: `ptr` is NULL or a malloc block of ours.
+        unsafe { libc::free(ptr) };
+        return std::ptr::null_mut();
+    }
+    let total = memory.bytes.wrapping_sub(old).wrapping_add(nsize);
+    if nsize > old {
+        if memory.limit != 0 && total > memory.limit {
+            return std::ptr::null_mut();
+        }
+        memory.allocated += (nsize - old) as u64;
+    }
+    // SAFETY: as above; `nsize` is not 0.
+    let block = unsafe { libc::realloc(ptr, nsize) };
+    if block.is_null() {
+        if nsize <= old {
+            // Lua takes it that shrinking never fails.
+            return ptr;
+        }
+        return block;
+    }
+    memory.bytes = total;
+    if total > memory.warning {
+        // SAFETY: `vm` is live.
+        unsafe { warn(vm) };
+    }
+    block
+}
+
+/// Doubles the mark and logs.
+#[cold]
+unsafe fn warn(vm: *mut Vm) {
+    // SAFETY: as in `allocate`.
+    let memory = unsafe { &mut (*vm).memory };
+    while memory.bytes > memory.warning {
+        memory.warning = memory.warning.saturating_mul(2);
+    }
+    let bytes = memory.bytes;
+    // SAFETY: the context outlives the VM, or is NULL.
+    if let Some(context) = unsafe { (*vm).context.as_ref() } {
+        context.log(format!("Memory warning {:.2} M", mebibytes(bytes)));
+    }
+}
+
+/// Bytes in MiB, for log lines.
+pub(crate) fn mebibytes(bytes: usize) -> f64 {
+    bytes as f64 / (1024.0 * 1024.0)
+}
