@@ -1,0 +1,45 @@
+-- Run once in every service, with the argument string of its launch: finds
+-- the service's file, sets up the search paths and runs it. Only locals and
+-- garbage are made here, since whatever stays costs every service.
+local args = {}
+for word in string.gmatch(..., "%S+") do
+	args[#args + 1] = word
+end
+
+SERVICE_NAME = args[1]
+
+local main, pattern
+local errors = {}
+for pat in string.gmatch(LUA_SERVICE, "[^;]+") do
+	local f, msg = loadfile((string.gsub(pat, "?", SERVICE_NAME)))
+	if f then
+		main, pattern = f, pat
+		break
+	end
+	errors[#errors + 1] = msg
+end
+if not main then
+	error(table.concat(errors, "\n"))
+end
+
+LUA_SERVICE = nil
+package.path, LUA_PATH = LUA_PATH, nil
+package.cpath, LUA_CPATH = LUA_CPATH, nil
+
+-- "./my/?/main.lua": a service that has a directory of its own.
+local directory = string.match(pattern, "^(.*/)[^/?]*$")
+if directory then
+	SERVICE_PATH = string.gsub(directory, "?", SERVICE_NAME)
+	package.path = SERVICE_PATH .. "?.lua;" .. package.path
+else
+	SERVICE_PATH = string.match(pattern, "^.*/")
+end
+
+if LUA_PRELOAD then
+	assert(loadfile(LUA_PRELOAD))(table.unpack(args))
+	LUA_PRELOAD = nil
+end
+
+require = require "skynet.require".require
+
+return main(table.unpack(args, 2))
