@@ -99,6 +99,7 @@ fn main() {
         .map(|(name, value)| format!("-D{name}={}", value.unwrap_or("1")))
         .collect();
     fs::write(out.join("FLAGS"), flags.join(" ")).expect("OUT_DIR can be written");
+    fs::write(out.join("SOURCE"), source.display().to_string()).expect("OUT_DIR can be written");
     files.sort();
     let mut build = cc::Build::new();
     build
