@@ -42,16 +42,26 @@ local function answer(responses, ...)
 	end
 end
 
+-- Forgets a node and the branches above it that lead nowhere else.
+local function prune(nodes, path, n)
+	for i = n, 1, -1 do
+		nodes[i].branches[path[i]] = nil
+		if next(nodes[i].branches) ~= nil then
+			return
+		end
+	end
+end
+
 -- A value has come to a path. Who waits for a table above it waits in vain.
 local function wake(path, n, value)
-	local node = waits
+	local node, nodes = waits, {}
 	for i = 1, n do
-		local parent, key = node, path[i]
-		node = parent.branches[key]
+		nodes[i] = node
+		node = node.branches[path[i]]
 		if not node then
 			return
 		elseif node.waiting then
-			parent.branches[key] = nil
+			prune(nodes, path, i)
 			if i == n then
 				answer(node.waiting, true, value)
 			else
