@@ -5,7 +5,7 @@ require "skynet.manager"
 
 -- Single node: no master, no other harbors. It counts as the standalone one.
 local function start_single()
-	assert(skynet.getenv "standalone" == nil)
+	assert(skynet.getenv "standalone" == nil, "config: standalone must not be set when harbor is 0")
 	skynet.setenv("standalone", "true")
 	skynet.name(".cslave", skynet.newservice "cdummy")
 end
