@@ -107,7 +107,10 @@ fn main() {
         .include(&out)
         .flag_if_supported("-fwrapv")
         .warnings(false)
-        .opt_level(2);
+        .opt_level(2)
+        // An executable that exports the Lua API for C modules must hold all of
+        // it, also what no Rust code refers to.
+        .link_lib_modifier("+whole-archive");
     for (name, value) in DEFINES {
         build.define(name, *value);
     }

@@ -54,7 +54,8 @@ typedef struct SklVmStats {
 ** or a fixed one to make table order repeatable. NULL: out of memory. */
 LUA_API SklSpace *skl_space_new (unsigned seed);
 
-/* Frees the space. All its VMs must have been closed. NULL is allowed. */
+/* Lets go of the space: it is freed when its last VM has been closed. NULL is
+** allowed. */
 LUA_API void skl_space_free (SklSpace *s);
 
 /* The seed of the space. */

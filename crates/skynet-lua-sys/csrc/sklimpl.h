@@ -46,6 +46,7 @@ typedef struct SklAtomBlock {
 
 typedef struct SklAtoms {
   SklAtomTab *tab;  /* atomic */
+  char apart[64];  /* every VM reads 'tab'; the rest is written to */
   pthread_mutex_t lock;  /* guards all below, and all insertions */
   size_t count;
   size_t bytes;

@@ -36,6 +36,7 @@ typedef struct SklEntry SklEntry;
 struct SklSpace {
   SklAtoms atoms;
   unsigned seed;
+  size_t refs;  /* atomic: the owner and the VMs */
   pthread_mutex_t lock;  /* guards the cache and the shared functions */
   SklEntry **bucket;
   size_t nbuckets;

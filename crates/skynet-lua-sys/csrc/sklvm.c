@@ -58,6 +58,7 @@ LUA_API SklSpace *skl_space_new (unsigned seed) {
   SklSpace *s = calloc(1, sizeof(SklSpace));
   if (s == NULL) return NULL;
   s->seed = seed;
+  s->refs = 1;
   if (!sklA_init(&s->atoms, ATOMBUDGET)) {
     free(s);
     return NULL;
@@ -75,12 +76,17 @@ LUA_API SklSpace *skl_space_new (unsigned seed) {
 }
 
 
+static void unref (SklSpace *s) {
+  if (__atomic_fetch_sub(&s->refs, 1, __ATOMIC_ACQ_REL) == 1) {
+    sklK_free(s);
+    sklA_free(&s->atoms);
+    free(s);
+  }
+}
+
+
 LUA_API void skl_space_free (SklSpace *s) {
-  if (s == NULL) return;
-  lua_assert(skl_counted(s->vms) == 0);
-  sklK_free(s);
-  sklA_free(&s->atoms);
-  free(s);
+  if (s != NULL) unref(s);
 }
 
 
@@ -138,6 +144,7 @@ LUA_API lua_State *skl_newvm (SklSpace *s, lua_Alloc f, void *ud) {
   vm->space = s;
   vm->mode = SKL_CACHE_ON;
   skl_count(s->vms, 1);
+  skl_count(s->refs, 1);
   return skl_newstate_(f, ud, s->seed, vm);  /* frees 'vm' if it fails */
 }
 
@@ -158,6 +165,7 @@ void skl_vmclosed_ (SklVm *vm) {
     sklC_unref(vm->chunk[i]);
   free(vm->chunk);
   skl_uncount(vm->space->vms, 1);
+  unref(vm->space);
   free(vm);
 }
 

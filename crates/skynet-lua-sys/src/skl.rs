@@ -69,7 +69,8 @@ pub struct SklVmStats {
 unsafe extern "C" {
     /// A new space; `seed` is the hash seed of all its VMs. Null: out of memory.
     pub fn skl_space_new(seed: c_uint) -> *mut SklSpace;
-    /// Frees a space whose VMs are all closed. Null is allowed.
+    /// Lets go of the space: it is freed when its last VM has been closed.
+    /// Null is allowed.
     pub fn skl_space_free(space: *mut SklSpace);
     /// The seed of the space.
     pub fn skl_space_seed(space: *const SklSpace) -> c_uint;

@@ -10,9 +10,9 @@ use crate::skl::{
 
 /// What the VMs of one process share: hash seed, atoms, code cache.
 ///
-/// VMs made on it (`skl_newvm` with [`Space::as_ptr`]) must all be closed
-/// before it is dropped; the function that makes a VM is unsafe and its caller
-/// answers for that, best by keeping an `Arc<Space>` beside each VM.
+/// VMs are made on it by `skl_newvm` with [`Space::as_ptr`]. They keep what they
+/// need of it: dropping the `Space` lets go of it, the last VM to be closed frees
+/// it.
 #[derive(Debug)]
 pub struct Space(NonNull<SklSpace>);
 
@@ -69,7 +69,7 @@ impl Space {
 
 impl Drop for Space {
     fn drop(&mut self) {
-        // SAFETY: we own it, and whoever made VMs on it closed them (see above).
+        // SAFETY: we own the reference that this gives up, once.
         unsafe { skl_space_free(self.as_ptr()) }
     }
 }

@@ -345,6 +345,22 @@ fn a_plain_lua_close_drops_the_chunks_too() {
     assert_eq!((space.stats().chunks, space.stats().vms), (0, 0));
 }
 
+/// A VM keeps its space alive.
+#[test]
+fn a_space_can_be_let_go_before_its_vms() {
+    let space = space();
+    let vm = Vm::new(&space);
+    vm.embedded("m", MODULE).unwrap();
+    drop(space);
+    assert_eq!(
+        vm.embedded("m", "not looked at")
+            .map(|s| s.starts_with("table")),
+        Ok(true)
+    );
+    vm.embedded("n", "return function (t) return t.mana end")
+        .unwrap();
+}
+
 /// Rule 7: a small heap is not collected all the time.
 #[test]
 fn the_collector_keeps_its_pace_on_a_small_heap() {
