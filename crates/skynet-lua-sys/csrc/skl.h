@@ -88,6 +88,12 @@ LUA_API void skl_close (lua_State *L);
 /* The space of the VM; NULL for a foreign one. */
 LUA_API SklSpace *skl_space (lua_State *L);
 
+/* Makes every name atoms that this VM has a string of its own for. Meant for
+** one VM, made and closed before all others, that did what they will all do
+** first (open libraries, set globals): they then share what they run from the
+** start. Returns 1, or 0 when not all could be made atoms. */
+LUA_API int skl_learn (lua_State *L);
+
 /* The number of results the caller of the running C function wants: -1 for
 ** "all there are", else 0 and up. */
 LUA_API int skl_nresults (lua_State *L);

@@ -29,15 +29,12 @@ static int openlibs (lua_State *L) {
 }
 
 
-static int atomsoflibs (SklSpace *s) {
-  lua_State *L = lua_newstate(luaL_alloc, NULL, s->seed);
-  int ok, i;
-  if (L == NULL) return 0;
-  lua_gc(L, LUA_GCSTOP);
-  lua_pushcfunction(L, openlibs);
-  ok = lua_pcall(L, 0, 0, 0) == LUA_OK;
-  for (i = 0; ok && i < G(L)->strt.size; i++) {
-    TString *ts = G(L)->strt.hash[i];
+/* Makes all short strings of the VM's own atoms. */
+static int learn (SklSpace *s, lua_State *L) {
+  const stringtable *tb = &G(L)->strt;
+  int ok = 1, i;
+  for (i = 0; ok && i < tb->size; i++) {
+    const TString *ts = tb->hash[i];
     for (; ok && ts != NULL; ts = ts->u.hnext) {
       lu_byte extra = ts->extra;  /* > 0: a reserved word */
 #if LUA_COMPAT_GLOBAL
@@ -49,6 +46,17 @@ static int atomsoflibs (SklSpace *s) {
                      ts->hash, extra);
     }
   }
+  return ok;
+}
+
+
+static int learnlibs (SklSpace *s) {
+  lua_State *L = lua_newstate(luaL_alloc, NULL, s->seed);
+  int ok;
+  if (L == NULL) return 0;
+  lua_gc(L, LUA_GCSTOP);
+  lua_pushcfunction(L, openlibs);
+  ok = lua_pcall(L, 0, 0, 0) == LUA_OK && learn(s, L);
   lua_close(L);
   return ok;
 }
@@ -68,7 +76,7 @@ LUA_API SklSpace *skl_space_new (unsigned seed) {
     free(s);
     return NULL;
   }
-  if (!atomsoflibs(s)) {
+  if (!learnlibs(s)) {
     skl_space_free(s);
     return NULL;
   }
@@ -178,6 +186,12 @@ LUA_API void skl_close (lua_State *L) {
 LUA_API SklSpace *skl_space (lua_State *L) {
   SklVm *vm = G(L)->skl;
   return (vm != NULL) ? vm->space : NULL;
+}
+
+
+LUA_API int skl_learn (lua_State *L) {
+  SklSpace *s = skl_space(L);
+  return s != NULL && learn(s, L);
 }
 
 

@@ -92,6 +92,9 @@ unsafe extern "C" {
     pub fn skl_alloc(ud: *mut c_void, ptr: *mut c_void, osize: usize, nsize: usize) -> *mut c_void;
     /// The space of the VM; null for a foreign one.
     pub fn skl_space(L: *mut lua_State) -> *mut SklSpace;
+    /// Makes atoms of all names this VM has strings of its own for: for one VM
+    /// that did what all later ones do first. 1, or 0 if not all could be.
+    pub fn skl_learn(L: *mut lua_State) -> c_int;
     /// How many results the caller of the running C function wants; -1: all.
     pub fn skl_nresults(L: *mut lua_State) -> c_int;
     /// The mode of the VM's code cache; `SKL_CACHE_OFF` for a foreign VM.

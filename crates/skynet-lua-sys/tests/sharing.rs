@@ -233,6 +233,31 @@ fn names_made_atoms_ahead_are_shared_from_the_start() {
     assert_eq!(vm.stats().private_loads, 0);
 }
 
+/// Rule 3: one VM can stand for all later ones.
+#[test]
+fn what_one_vm_did_first_is_learned() {
+    let space = space();
+    let prepare = |vm: &Vm| vm.eval("hitpoints = 1 return mana").unwrap();
+    let first = Vm::new(&space);
+    prepare(&first);
+    // SAFETY: a live state.
+    assert_eq!(unsafe { skl_learn(first.l) }, 1);
+    drop(first);
+    let vm = Vm::new(&space);
+    let atoms = space.stats().atoms;
+    prepare(&vm);
+    vm.embedded("m", MODULE).unwrap();
+    assert_eq!(vm.stats().private_loads, 0);
+    assert!(
+        space.stats().atoms > atoms,
+        "the module's own names come later"
+    );
+    // SAFETY: a live state.
+    assert_eq!(unsafe { skl_learn(Vm::foreign().l) }, 0);
+    vm.eval("local global = 1").unwrap();
+    assert!(vm.eval("local end = 1").is_err());
+}
+
 /// Rule 5: files that are all data do not fill the atoms, and are still
 /// compiled only once.
 #[test]
