@@ -7,7 +7,8 @@ local LOGIN_TIME <const> = 10 * 100 -- centiseconds to say a name
 local IDLE_TIME <const> = 5 * 60 * 100 -- centiseconds without a packet
 
 local fd, watchdog, room
-local name -- nil until the player has said it
+local name -- nil until the room has let the player in
+local entering -- the name while the room is asked
 local last_packet = 0
 
 local function tell(text)
@@ -37,7 +38,12 @@ function actions.login(wanted)
 	if not wanted:match "^[%w_]+$" or #wanted > 16 then
 		return tell "! a name has 1 to 16 letters, digits or _"
 	end
+	if entering then
+		return tell "! one moment"
+	end
+	entering = wanted
 	local ok, reason = skynet.call(room, "lua", "enter", wanted, skynet.self())
+	entering = nil
 	if not ok then
 		return tell("! " .. reason)
 	end
@@ -117,8 +123,9 @@ function commands.event(text)
 end
 
 function commands.disconnect()
-	if name then
-		skynet.call(room, "lua", "leave", name, skynet.self())
+	-- The room takes requests in order: if it is letting us in, it does so first.
+	if name or entering then
+		skynet.call(room, "lua", "leave", name or entering, skynet.self())
 	end
 	skynet.exit()
 end

@@ -6,7 +6,10 @@ local path = ...
 
 local SAVE_TIME <const> = 200 -- centiseconds from a change to its writing
 
-local scores = {}
+local save
+
+-- The finalizer runs when the VM is closed: the node stops, or the service is killed.
+local scores = setmetatable({}, { __gc = function() save() end })
 local dirty = false
 
 local function load()
@@ -24,7 +27,7 @@ local function load()
 end
 
 --- The old file stays whole until the new one is.
-local function save()
+function save()
 	if not dirty then
 		return
 	end
@@ -47,9 +50,6 @@ local function save()
 		skynet.error("Cannot save scores:", reason)
 	end
 end
-
--- Runs when the VM is closed: the node stops, or the service is killed.
-local at_end = setmetatable({}, { __gc = save })
 
 local commands = {}
 
@@ -89,5 +89,4 @@ skynet.start(function()
 			skynet.retpack(result)
 		end
 	end)
-	return at_end -- referred to, so that it lives as long as the service
 end)

@@ -2,14 +2,17 @@
 local skynet = require "skynet"
 
 local gate
-local agents = {} -- fd -> agent
+local agents = {} -- fd -> agent, or false while it is being started
 
 local function close(fd)
 	local agent = agents[fd]
+	if agent == nil then
+		return
+	end
 	agents[fd] = nil
+	-- The peer may be gone, but the descriptor stays ours until it is closed.
+	skynet.send(gate, "lua", "kick", fd)
 	if agent then
-		-- The peer is gone, but the descriptor stays ours until it is closed.
-		skynet.call(gate, "lua", "kick", fd)
 		skynet.send(agent, "lua", "disconnect")
 	end
 end
@@ -18,7 +21,13 @@ local on = {}
 
 function on.open(fd, addr)
 	skynet.error("Player from", addr)
+	agents[fd] = false
 	local agent = skynet.newservice "agent"
+	if agents[fd] == nil then
+		-- It went away meanwhile.
+		skynet.send(agent, "lua", "disconnect")
+		return
+	end
 	agents[fd] = agent
 	skynet.call(agent, "lua", "start", { gate = gate, watchdog = skynet.self(), fd = fd })
 end
