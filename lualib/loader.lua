@@ -8,10 +8,16 @@ end
 
 SERVICE_NAME = args[1]
 
+-- Services inside the executable, for paths whose file is missing.
+local embedded = require "skynet.embedded"
+package.loaded["skynet.embedded"] = nil
+
 local main, pattern
 local errors = {}
 for pat in string.gmatch(LUA_SERVICE, "[^;]+") do
-	local f, msg = loadfile((string.gsub(pat, "?", SERVICE_NAME)))
+	local path = string.gsub(pat, "?", SERVICE_NAME)
+	local f, msg = loadfile(path)
+	f = f or embedded(path)
 	if f then
 		main, pattern = f, pat
 		break
@@ -19,7 +25,8 @@ for pat in string.gmatch(LUA_SERVICE, "[^;]+") do
 	errors[#errors + 1] = msg
 end
 if not main then
-	error(table.concat(errors, "\n"))
+	pattern = "./service/?.lua"
+	main = embedded("./service/" .. SERVICE_NAME .. ".lua") or error(table.concat(errors, "\n"))
 end
 
 LUA_SERVICE = nil

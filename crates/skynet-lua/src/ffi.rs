@@ -16,7 +16,6 @@ pub use skynet_lua_sys::*;
 ///
 /// # Safety
 /// `L` is a live Lua thread with a free slot.
-#[allow(non_snake_case)]
 pub unsafe fn push_bytes(L: *mut lua_State, bytes: &[u8]) {
     // SAFETY: the caller vouches for L; the bytes are read up to their length.
     unsafe { lua_pushlstring(L, bytes.as_ptr().cast(), bytes.len()) };
@@ -28,7 +27,6 @@ pub unsafe fn push_bytes(L: *mut lua_State, bytes: &[u8]) {
 /// # Safety
 /// `L` is a live Lua thread; the string stays reachable (on the stack, say)
 /// for as long as the result is used.
-#[allow(non_snake_case)]
 pub unsafe fn string_at<'a>(L: *mut lua_State, idx: c_int) -> Option<&'a [u8]> {
     // SAFETY: the caller vouches for L; of a string value lua_tolstring
     // returns its own bytes, which live as long as the string.
@@ -48,7 +46,6 @@ pub unsafe fn string_at<'a>(L: *mut lua_State, idx: c_int) -> Option<&'a [u8]> {
 ///
 /// # Safety
 /// Called by a function that Lua called, with nothing on its frames to drop.
-#[allow(non_snake_case)]
 pub unsafe fn raise(L: *mut lua_State, text: &[u8]) -> ! {
     // SAFETY: luaL_where and the push use 2 slots of the LUA_MINSTACK that a C
     // function may count on (callers below that check the stack).
@@ -64,7 +61,6 @@ pub unsafe fn raise(L: *mut lua_State, text: &[u8]) -> ! {
 ///
 /// # Safety
 /// `L` is a live Lua thread.
-#[allow(non_snake_case)]
 pub unsafe fn type_name(L: *mut lua_State, idx: c_int) -> &'static CStr {
     // SAFETY: Lua's type names are static C strings.
     unsafe { CStr::from_ptr(lua_typename(L, lua_type(L, idx))) }
@@ -75,7 +71,6 @@ pub unsafe fn type_name(L: *mut lua_State, idx: c_int) -> &'static CStr {
 ///
 /// # Safety
 /// `L` is a live Lua thread with two free slots.
-#[allow(non_snake_case)]
 pub unsafe fn new_library(L: *mut lua_State, functions: &[(&CStr, lua_CFunction)], extra: c_int) {
     // SAFETY: the caller vouches for L; names are NUL-terminated.
     unsafe {
@@ -92,7 +87,6 @@ pub unsafe fn new_library(L: *mut lua_State, functions: &[(&CStr, lua_CFunction)
 ///
 /// # Safety
 /// `L` is a live Lua thread.
-#[allow(non_snake_case)]
 pub unsafe fn integer_at(L: *mut lua_State, idx: c_int) -> Option<lua_Integer> {
     let mut is = 0;
     // SAFETY: the caller vouches for L.

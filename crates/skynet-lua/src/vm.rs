@@ -12,7 +12,7 @@ use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use skynet_core::{Context, Node};
+use skynet_core::{Context, Node, Payload};
 
 use crate::alloc::{self, Memory};
 use crate::ffi::*;
@@ -70,6 +70,8 @@ pub struct Vm {
     pub(crate) old_callback: Option<LuaCallback>,
     /// What other threads may touch.
     pub(crate) shared: Arc<Shared>,
+    /// The payload of the message that a Lua function is called with now.
+    pub(crate) current: *mut Payload,
     /// The hook that an interrupt replaced.
     pub(crate) saved_hook: crate::interrupt::SavedHook,
     /// `skynet.profile.start` was called in this VM.
@@ -116,6 +118,7 @@ impl VmBox {
             lua_callback: None,
             old_callback: None,
             shared,
+            current: null_mut(),
             saved_hook: crate::interrupt::SavedHook::default(),
             profiling: false,
             idle_timer: false,
@@ -162,7 +165,6 @@ impl Drop for VmBox {
 /// # Safety
 /// `L` belongs to a VM made by this crate for a service (all threads of module
 /// `skynet` and `skynet.core` do: these modules open in no other VM).
-#[allow(non_snake_case)]
 #[inline]
 pub unsafe fn vm_of(L: *mut lua_State) -> *mut Vm {
     let mut ud: *mut c_void = null_mut();
@@ -175,7 +177,6 @@ pub unsafe fn vm_of(L: *mut lua_State) -> *mut Vm {
 ///
 /// # Safety
 /// `L` is a live Lua thread.
-#[allow(non_snake_case)]
 pub unsafe fn try_vm_of(L: *mut lua_State) -> *mut Vm {
     // SAFETY: the caller vouches for L; the registry access is raw and finds
     // the light userdata that only the host puts there.
@@ -199,7 +200,6 @@ pub(crate) static VM_KEY: u8 = 0;
 ///
 /// # Safety
 /// As [`vm_of`].
-#[allow(non_snake_case)]
 #[inline]
 pub unsafe fn context_of<'a>(L: *mut lua_State) -> &'a Context {
     // SAFETY: the Vm is live and its context outlives it.
@@ -210,7 +210,6 @@ pub unsafe fn context_of<'a>(L: *mut lua_State) -> &'a Context {
 ///
 /// # Safety
 /// As [`vm_of`].
-#[allow(non_snake_case)]
 #[inline]
 pub unsafe fn node_of<'a>(L: *mut lua_State) -> &'a Node {
     // SAFETY: as `context_of`.

@@ -29,7 +29,6 @@ impl PackError {
     ///
     /// # Safety
     /// As [`raise`].
-    #[allow(non_snake_case)]
     #[cold]
     pub unsafe fn raise(self, L: *mut lua_State) -> ! {
         // SAFETY: the caller vouches for L and for its frames.
@@ -82,7 +81,6 @@ impl From<write::StringError> for PackError {
 /// `L` is a live Lua thread of which the values are below the top; `out` is
 /// valid and nobody holds a reference to it; the frames up to the next
 /// protected call hold nothing with a destructor.
-#[allow(non_snake_case)]
 #[inline]
 pub unsafe fn pack_from_stack(
     L: *mut lua_State,
@@ -98,7 +96,6 @@ pub unsafe fn pack_from_stack(
 }
 
 /// One value, of type `kind`, at an absolute index or on the top (-1).
-#[allow(non_snake_case)]
 #[inline]
 unsafe fn pack_value(
     L: *mut lua_State,
@@ -135,7 +132,6 @@ unsafe fn pack_value(
 }
 
 /// The value on the top, inside a table; pops it.
-#[allow(non_snake_case)]
 #[inline]
 unsafe fn pack_inner(
     L: *mut lua_State,
@@ -155,7 +151,6 @@ unsafe fn pack_inner(
 }
 
 /// The table at an absolute index. Recursion ends at [`MAX_DEPTH`].
-#[allow(non_snake_case)]
 unsafe fn pack_table(
     L: *mut lua_State,
     index: c_int,
@@ -213,7 +208,6 @@ unsafe fn pack_table(
 }
 
 /// The table at `index` by the `__pairs` function on the top; pops it.
-#[allow(non_snake_case)]
 unsafe fn pack_pairs(
     L: *mut lua_State,
     index: c_int,

@@ -20,7 +20,6 @@ impl UnpackError {
     ///
     /// # Safety
     /// As [`raise`].
-    #[allow(non_snake_case)]
     #[cold]
     pub unsafe fn raise(self, L: *mut lua_State) -> ! {
         // SAFETY: the caller vouches for L and for its frames.
@@ -57,7 +56,6 @@ impl From<Invalid> for UnpackError {
 /// `L` is a live Lua thread, in a call that may raise; `bytes` are owned by
 /// something that such an error leaves in place; the frames up to the next
 /// protected call hold nothing with a destructor.
-#[allow(non_snake_case)]
 #[inline]
 pub unsafe fn unpack_to_stack(L: *mut lua_State, bytes: &[u8]) -> Result<c_int, UnpackError> {
     let mut reader = Reader::new(bytes);
@@ -85,7 +83,6 @@ pub unsafe fn unpack_to_stack(L: *mut lua_State, bytes: &[u8]) -> Result<c_int, 
 }
 
 /// Pushes a value that is no table. Slots: 1. May raise (memory).
-#[allow(non_snake_case)]
 #[inline]
 unsafe fn push(L: *mut lua_State, item: Item<'_>) {
     // SAFETY: the caller vouches for L and a free slot.
@@ -125,7 +122,6 @@ impl Level {
 }
 
 /// Makes the table on the top; its first element is to be read.
-#[allow(non_snake_case)]
 #[inline]
 unsafe fn begin(L: *mut lua_State, size: u32, left: usize, budget: &mut usize) -> Level {
     // Each element takes a byte at least, and all tables together get no more
@@ -139,7 +135,6 @@ unsafe fn begin(L: *mut lua_State, size: u32, left: usize, budget: &mut usize) -
 
 /// Reads a table, with what is in it. Slots for open tables, from below:
 /// table, [key,] saved level (for each table that contains the current one), table, [key].
-#[allow(non_snake_case)]
 unsafe fn table(
     L: *mut lua_State,
     size: u32,

@@ -23,3 +23,9 @@ pub unsafe fn dispatch(vm: *mut Vm, context: &Context, message: Message) {
 pub unsafe fn notified(vm: *mut Vm, context: &Context, bits: u8) {
     let _ = (vm, context, bits);
 }
+
+/// Opens module `skynet`.
+pub(crate) unsafe extern "C-unwind" fn luaopen_skynet(L: *mut crate::ffi::lua_State) -> i32 {
+    // SAFETY: called by Lua.
+    unsafe { crate::ffi::raise(L, b"module skynet is not part of this build") }
+}

@@ -1,0 +1,369 @@
+//! Module `snlua`: a service written in Lua (spec/01-core.md §14).
+
+use std::ffi::{CString, c_int};
+use std::sync::Arc;
+
+use skynet_core::{Context, InitError, Message, Payload, Service, SignalTarget, ptype};
+
+use crate::alloc::mebibytes;
+use crate::callback::{self, error_text};
+use crate::ffi::*;
+use crate::host::{DEFAULT_LUA_PATH, LuaHost};
+use crate::interrupt::{self, Shared};
+use crate::vm::{Callback, NOTICE_IDLE, VM_KEY, Vm, VmBox};
+use crate::{embed, idle, lib_codecache, lib_profile, modules};
+
+/// A Lua service.
+pub(crate) struct SnLua {
+    host: Arc<LuaHost>,
+    shared: Arc<Shared>,
+    /// Made when the first message comes.
+    vm: Option<VmBox>,
+    handle: u32,
+    started: bool,
+}
+
+impl SnLua {
+    pub(crate) fn new(host: Arc<LuaHost>) -> Self {
+        Self {
+            host,
+            shared: Arc::default(),
+            vm: None,
+            handle: 0,
+            started: false,
+        }
+    }
+
+    /// The first message: makes the VM and runs the loader (spec/01-core.md §14.1).
+    fn start(&mut self, context: &Context, args: &[u8]) {
+        let failed = match VmBox::new(&self.host, context, self.shared.clone()) {
+            None => Some(Failure::new(b"lua loader error : ", b"not enough memory")),
+            Some(vm) => {
+                let pointer = vm.as_ptr();
+                self.vm = Some(vm);
+                // SAFETY: the VM is ours, and this thread runs it until `_entered` is dropped.
+                let _entered = unsafe { interrupt::enter(pointer) };
+                // SAFETY: as above.
+                unsafe { run_loader(pointer, context, args) }.err()
+            }
+        };
+        if let Some(failure) = failed {
+            let mut line = failure.prefix;
+            line.extend_from_slice(&failure.cause);
+            context.log(&line);
+            let report = if self.host.has_own_launcher() {
+                // Ours, which knows what to do with the cause.
+                [b"ERROR ", &failure.cause[..]].concat()
+            } else {
+                b"ERROR".to_vec()
+            };
+            let _ = context.send_name(
+                b".launcher",
+                context.handle(),
+                ptype::TEXT,
+                0,
+                Payload::from_slice(&report),
+            );
+            context.exit();
+        }
+    }
+}
+
+/// Why a service did not start: the start of the log line, and the cause.
+struct Failure {
+    prefix: Vec<u8>,
+    cause: Vec<u8>,
+}
+
+impl Failure {
+    fn new(prefix: &[u8], cause: &[u8]) -> Self {
+        Self {
+            prefix: prefix.to_vec(),
+            cause: cause.to_vec(),
+        }
+    }
+}
+
+impl Service for SnLua {
+    fn init(&mut self, context: &Context, args: Option<&[u8]>) -> Result<(), InitError> {
+        let Some(args) = args else {
+            return Err(InitError::new("snlua needs the name of a Lua service"));
+        };
+        self.host.decide_family(context.node());
+        self.handle = context.handle();
+        self.host.add_service(self.handle, self.shared.clone());
+        context
+            .send(
+                context.handle(),
+                ptype::TEXT,
+                0,
+                Payload::from_slice(args),
+            )
+            .map_err(|error| InitError::new(error.to_string()))
+    }
+
+    fn dispatch(&mut self, context: &Context, message: Message) {
+        let Some(vm) = &self.vm else {
+            if !self.started {
+                self.started = true;
+                self.start(context, message.payload.as_slice());
+                if let Some(vm) = &self.vm {
+                    // SAFETY: the VM is ours for the dispatch.
+                    unsafe { idle::after_dispatch(vm.as_ptr(), context) };
+                }
+            }
+            return;
+        };
+        let vm = vm.as_ptr();
+        // SAFETY: the VM is ours for the dispatch; no error leaves the
+        // functions called, which protect their calls into Lua.
+        unsafe {
+            let _entered = interrupt::enter(vm);
+            (*vm).scratch.clear();
+            match (*vm).callback {
+                Callback::Native => crate::skynet::dispatch(vm, context, message),
+                Callback::Lua => callback::dispatch(vm, context, message),
+                Callback::None => {}
+            }
+            idle::after_dispatch(vm, context);
+        }
+    }
+
+    fn has_callback(&self) -> bool {
+        match &self.vm {
+            None => !self.started,
+            // SAFETY: the VM is ours; the field is read, no reference is kept.
+            Some(vm) => unsafe { (*vm.as_ptr()).callback != Callback::None },
+        }
+    }
+
+    fn notified(&mut self, context: &Context, bits: u8) {
+        let Some(vm) = &self.vm else { return };
+        let vm = vm.as_ptr();
+        // SAFETY: as in `dispatch`.
+        unsafe {
+            let _entered = interrupt::enter(vm);
+            if bits & !NOTICE_IDLE != 0 {
+                crate::skynet::notified(vm, context, bits & !NOTICE_IDLE);
+            }
+            if bits & NOTICE_IDLE != 0 {
+                idle::look(vm, context);
+            }
+        }
+    }
+
+    fn signal_target(&self) -> Option<Arc<dyn SignalTarget>> {
+        Some(self.shared.clone())
+    }
+}
+
+impl Drop for SnLua {
+    fn drop(&mut self) {
+        self.host.remove_service(self.handle);
+        // Closing runs finalizers; they cannot be interrupted.
+        drop(self.vm.take());
+    }
+}
+
+/// What the protected part of the start needs; lives on `run_loader`'s frame.
+struct Opening<'a> {
+    vm: *mut Vm,
+    context: &'a Context,
+}
+
+/// Opens the libraries, loads the loader and runs it.
+///
+/// # Safety
+/// `vm` is fresh, and this thread runs it.
+unsafe fn run_loader(vm: *mut Vm, context: &Context, args: &[u8]) -> Result<(), Failure> {
+    // SAFETY: the VM is ours. Everything that may raise runs in protected
+    // calls; a fresh main thread has the slots used here.
+    unsafe {
+        let L = (*vm).main;
+        lua_gc(L, LUA_GCSTOP);
+        // While there is nothing to traverse yet.
+        lua_gc(L, LUA_GCGEN);
+        let mut opening = Opening { vm, context };
+        lua_pushcfunction(L, open_libraries);
+        lua_pushlightuserdata(L, (&raw mut opening).cast());
+        if lua_pcall(L, 1, 0, 0) != LUA_OK {
+            return Err(Failure::new(b"lua loader error : ", &error_text(L)));
+        }
+        lua_settop(L, 0);
+        let env = context.node().env();
+        let loader = env
+            .get("lualoader")
+            .unwrap_or_else(|| b"./lualib/loader.lua".to_vec());
+        lua_pushcfunction(L, callback::traceback);
+        let path = CString::new(loader).map_err(|_| {
+            Failure::new(b"Can't load lualoader : ", b"its name has a zero byte in it")
+        })?;
+        let mut load = Loading { vm, path: &path };
+        lua_pushcfunction(L, load_loader);
+        lua_pushlightuserdata(L, (&raw mut load).cast());
+        if lua_pcall(L, 1, 1, 0) != LUA_OK {
+            let prefix = [b"Can't load ", path.as_bytes(), b" : "].concat();
+            return Err(Failure::new(&prefix, &error_text(L)));
+        }
+        let mut call = Calling { args };
+        lua_pushcfunction(L, push_args);
+        lua_pushlightuserdata(L, (&raw mut call).cast());
+        if lua_pcall(L, 1, 1, 0) != LUA_OK || lua_pcall(L, 1, 0, 1) != LUA_OK {
+            return Err(Failure::new(b"lua loader error : ", &error_text(L)));
+        }
+        lua_settop(L, 0);
+        take_memory_limit(vm, context);
+        lua_gc(L, LUA_GCRESTART);
+    }
+    Ok(())
+}
+
+/// Registry field `memlimit`: the limit that the script asked for. Read once.
+unsafe fn take_memory_limit(vm: *mut Vm, context: &Context) {
+    // SAFETY: the VM is ours. A table access with a string key may allocate
+    // the string, so it is protected.
+    unsafe {
+        let L = (*vm).main;
+        lua_pushcfunction(L, memory_limit);
+        if lua_pcall(L, 0, 1, 0) == LUA_OK && lua_type(L, -1) == LUA_TNUMBER {
+            let bytes = lua_tonumber(L, -1);
+            (*vm).memory.limit = bytes as usize;
+            context.log(format!(
+                "Set memory limit to {:.2} M",
+                mebibytes(bytes as usize)
+            ));
+        }
+        lua_settop(L, 0);
+    }
+}
+
+unsafe extern "C-unwind" fn memory_limit(L: *mut lua_State) -> c_int {
+    // SAFETY: called through lua_pcall.
+    unsafe {
+        if lua_getfield(L, LUA_REGISTRYINDEX, c"memlimit".as_ptr()) == LUA_TNIL {
+            return 0;
+        }
+        lua_pushnil(L);
+        lua_setfield(L, LUA_REGISTRYINDEX, c"memlimit".as_ptr());
+    }
+    1
+}
+
+struct Calling<'a> {
+    args: &'a [u8],
+}
+
+/// Returns the argument string.
+unsafe extern "C-unwind" fn push_args(L: *mut lua_State) -> c_int {
+    // SAFETY: called through lua_pcall with a pointer to a live `Calling`.
+    unsafe {
+        let call = lua_touserdata(L, 1).cast::<Calling<'_>>();
+        push_bytes(L, (*call).args);
+    }
+    1
+}
+
+struct Loading<'a> {
+    vm: *mut Vm,
+    path: &'a CString,
+}
+
+/// Returns the loader's function, from its file or the embedded one, or raises the message.
+unsafe extern "C-unwind" fn load_loader(L: *mut lua_State) -> c_int {
+    // SAFETY: called through lua_pcall with a pointer to a live `Loading`,
+    // which owns nothing.
+    unsafe {
+        let load = lua_touserdata(L, 1).cast::<Loading<'_>>();
+        let path = (*load).path;
+        let embedded = embed::find_tail(path.as_bytes());
+        let status = match embedded {
+            Some(file) if !embed::exists(path.as_bytes()) => {
+                embed::set_display(&mut (*(*load).vm).text, path.as_bytes());
+                embed::load(L, (*load).vm, file)
+            }
+            _ => luaL_loadfilex(L, path.as_ptr(), std::ptr::null()),
+        };
+        if status != LUA_OK {
+            lua_error(L);
+        }
+    }
+    1
+}
+
+/// The libraries and globals of spec/02-lua-api.md §1.2.
+unsafe extern "C-unwind" fn open_libraries(L: *mut lua_State) -> c_int {
+    // SAFETY: called through lua_pcall with a pointer to a live `Opening`.
+    // Values of the environment go through the Vm's scratch text.
+    unsafe {
+        let opening = lua_touserdata(L, 1).cast::<Opening<'_>>();
+        let (vm, context) = ((*opening).vm, (*opening).context);
+        lua_settop(L, 0);
+        lua_pushboolean(L, 1);
+        lua_setfield(L, LUA_REGISTRYINDEX, c"LUA_NOENV".as_ptr());
+        luaL_openselectedlibs(L, !0, 0);
+        modules::preload(
+            L,
+            c"skynet.profile",
+            lib_profile::luaopen_skynet_profile,
+        );
+        lib_profile::replace_coroutine(L);
+        lua_pushlightuserdata(L, std::ptr::from_ref(context).cast_mut().cast());
+        lua_setfield(L, LUA_REGISTRYINDEX, c"skynet_context".as_ptr());
+        lua_pushboolean(L, 1);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, key(&VM_KEY));
+        modules::preload(
+            L,
+            c"skynet.codecache",
+            lib_codecache::luaopen_skynet_codecache,
+        );
+        modules::install_searcher(L);
+        for (name, key, default) in [
+            (c"LUA_PATH", "lua_path", Some(DEFAULT_LUA_PATH)),
+            (c"LUA_CPATH", "lua_cpath", Some("./luaclib/?.so")),
+            (c"LUA_SERVICE", "luaservice", Some("./service/?.lua")),
+            (c"LUA_PRELOAD", "preload", None),
+        ] {
+            let text = &raw mut (*vm).text;
+            match (context.node().env().get(key), default) {
+                (Some(value), _) => *text = value,
+                (None, Some(default)) => {
+                    (*text).clear();
+                    (*text).extend_from_slice(default.as_bytes());
+                }
+                (None, None) => continue,
+            }
+            push_bytes(L, &*text);
+            lua_setglobal(L, name.as_ptr());
+        }
+        if context.node().sim().is_some() {
+            seed_from_node(L, context);
+        }
+    }
+    0
+}
+
+/// Instructions between two steps of the virtual clock.
+const SIM_STEP: c_int = 10_000;
+/// Nanoseconds of virtual time that they take.
+const SIM_STEP_NS: u64 = 100_000;
+
+/// Under the deterministic driver: random numbers from the node's seed, and a
+/// clock that goes on while Lua runs.
+unsafe fn seed_from_node(L: *mut lua_State, context: &Context) {
+    // SAFETY: called by `open_libraries`.
+    unsafe {
+        lua_getglobal(L, c"math".as_ptr());
+        lua_getfield(L, -1, c"randomseed".as_ptr());
+        let node = context.node();
+        lua_pushinteger(L, node.random() as lua_Integer);
+        lua_pushinteger(L, node.random() as lua_Integer);
+        lua_callk(L, 2, 0, 0, None);
+        lua_settop(L, 0);
+        lua_sethook(L, Some(pass_time), LUA_MASKCOUNT, SIM_STEP);
+    }
+}
+
+unsafe extern "C-unwind" fn pass_time(L: *mut lua_State, _: *mut lua_Debug) {
+    // SAFETY: a hook of a service's VM; coroutines inherit it.
+    unsafe { crate::vm::node_of(L) }.pass_virtual_time(SIM_STEP_NS);
+}
