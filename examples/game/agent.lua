@@ -2,6 +2,7 @@
 --- happens. A packet is a two-byte length and a line of text.
 local skynet = require "skynet"
 local driver = require "skynet.socketdriver"
+local queue = require "skynet.queue"
 
 local LOGIN_TIME <const> = 10 * 100 -- centiseconds to say a name
 local IDLE_TIME <const> = 5 * 60 * 100 -- centiseconds without a packet
@@ -37,9 +38,6 @@ function actions.login(wanted)
 	end
 	if not wanted:match "^[%w_]+$" or #wanted > 16 then
 		return tell "! a name has 1 to 16 letters, digits or _"
-	end
-	if entering then
-		return tell "! one moment"
 	end
 	entering = wanted
 	local ok, reason = skynet.call(room, "lua", "enter", wanted, skynet.self())
@@ -79,6 +77,9 @@ function actions.quit()
 	hang_up "bye"
 end
 
+--- A packet waits until those before it are done with, although they wait for the room.
+local in_order = queue()
+
 local function handle(line)
 	last_packet = skynet.now()
 	local verb, rest = line:match "^(%S+)%s*(.-)%s*$"
@@ -99,7 +100,7 @@ skynet.register_protocol {
 	dispatch = function(_, _, line)
 		-- The session is the descriptor: there is nobody to answer.
 		skynet.ignoreret()
-		handle(line)
+		in_order(handle, line)
 	end,
 }
 
