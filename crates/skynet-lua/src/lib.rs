@@ -8,6 +8,7 @@
 
 mod alloc;
 pub mod callback;
+pub mod config;
 mod embed;
 pub mod ffi;
 mod harbor_single;

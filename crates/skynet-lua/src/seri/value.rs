@@ -22,6 +22,23 @@ pub enum Value {
     Table(Vec<Value>, Vec<(Value, Value)>),
 }
 
+/// Tables are taken apart in a loop, so that no nesting overflows the stack.
+impl Drop for Value {
+    fn drop(&mut self) {
+        fn empty(value: &mut Value, rest: &mut Vec<Value>) {
+            if let Value::Table(array, pairs) = value {
+                rest.append(array);
+                rest.extend(pairs.drain(..).flat_map(|(key, value)| [key, value]));
+            }
+        }
+        let mut rest = Vec::new();
+        empty(self, &mut rest);
+        while let Some(mut value) = rest.pop() {
+            empty(&mut value, &mut rest);
+        }
+    }
+}
+
 /// A table that is being read.
 struct Open {
     size: u32,

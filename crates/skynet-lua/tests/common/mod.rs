@@ -168,10 +168,27 @@ impl TestNode {
 /// Both drivers, for tests that hold under both.
 pub const DRIVERS: [Driver; 2] = [Driver::Threads, Driver::Sim { seed: 7 }];
 
-/// Looks for the vectors; `None` where the tree does not have them.
-pub fn vectors(name: &str) -> Option<String> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    ["../../tests/vectors", "../../../shared/spec/vectors"]
-        .iter()
-        .find_map(|place| std::fs::read_to_string(root.join(place).join(name)).ok())
+/// A file of measured vectors.
+pub fn vectors(name: &str) -> serde_json::Value {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/vectors")
+        .join(name);
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap()
+}
+
+/// The text of a JSON string.
+pub fn text(value: &serde_json::Value) -> &str {
+    value.as_str().expect("a string")
+}
+
+/// A text as a Lua string literal.
+pub fn literal(text: &str) -> String {
+    let mut out = String::from("\"");
+    for byte in text.bytes() {
+        out.push_str(&format!("\\{byte:03}"));
+    }
+    out.push('"');
+    out
 }
