@@ -149,6 +149,15 @@ unsafe fn send_from(L: *mut lua_State, source: u32, at: c_int) -> c_int {
                 To::Name(name) => context.send_name(name, source, kind as u8, session, payload),
             }
         });
+        // Upstream's quirk: nothing sent to nobody counts as sent.
+        let nothing = match block {
+            Some((pointer, _)) => pointer.is_null(),
+            None => text.is_empty(),
+        };
+        let result = match result {
+            Err(SendError::NoDestination) if nothing => Ok(()),
+            other => other,
+        };
         match result {
             Ok(()) if session >= 0 => {
                 lua_pushinteger(L, lua_Integer::from(session));
