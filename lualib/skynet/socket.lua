@@ -549,15 +549,13 @@ end
 --- Sets the default destination of a UDP socket.
 function socket.udp_connect(id, addr, port, callback)
 	local s = sockets[id]
-	if s then
-		assert(s[PROTOCOL] == "UDP")
-		if callback then
-			s[CALLBACK] = callback
-		end
-	else
-		udp_record(id, callback)
-	end
+	assert(not s or s[PROTOCOL] == "UDP")
 	driver.udp_connect(id, addr, port)
+	if not s then
+		udp_record(id, callback)
+	elseif callback then
+		s[CALLBACK] = callback
+	end
 end
 
 socket.sendto = driver.udp_send

@@ -275,7 +275,7 @@ pub(super) unsafe extern "C-unwind" fn pop(L: *mut lua_State) -> c_int {
         let have = (*this).len();
         match usize::try_from(wanted) {
             Ok(size) if size > 0 && size <= have => {
-                push_bytes(L, &(&(*this).bytes())[..size]);
+                push_bytes(L, &(*this).bytes()[..size]);
                 (*this).consume(size);
             }
             _ => lua_pushnil(L),
@@ -316,7 +316,7 @@ pub(super) unsafe extern "C-unwind" fn readline(L: *mut lua_State) -> c_int {
             lua_pushboolean(L, 1);
             return 1;
         }
-        push_bytes(L, &(&(*this).bytes())[..line]);
+        push_bytes(L, &(*this).bytes()[..line]);
         if !separator.is_empty() {
             (*this).consume(line + separator.len());
         }
