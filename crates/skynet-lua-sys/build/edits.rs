@@ -91,6 +91,16 @@ pub const EDITS: &[Edit] = &[
         old: "#include \"ltm.h\"\n",
         new: "#include \"ltm.h\"\n#include \"sklimpl.h\"\n",
     },
+    // A fault of stock Lua: in generational mode, when the block of the string
+    // table cannot be made smaller, an emergency collection sweeps the table
+    // while its strings have already moved (found by the hard memory tests).
+    Edit {
+        file: "lgc.c",
+        old: "      luaS_resize(L, g->strt.size / 2);\n",
+        new: "    {\n      lu_byte oldstopem = g->gcstopem;\n      \
+              g->gcstopem = 1;\n      luaS_resize(L, g->strt.size / 2);\n      \
+              g->gcstopem = oldstopem;\n    }\n",
+    },
     // Atoms that are reserved words have their mark from birth.
     Edit {
         file: "llex.c",

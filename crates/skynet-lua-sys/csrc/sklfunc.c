@@ -22,10 +22,16 @@ typedef struct SklShared {
 } SklShared;
 
 
-/* Lock held. */
-static SklShared *find (SklSpace *s, const void *fp) {
+/*
+** The entry of a function; with 'vm', only one made by that VM. Entries of a
+** VM go a moment after its memory is free, so one may still be there whose
+** address has got a new function: the newest entry, first in the list, is the
+** right one. Lock held.
+*/
+static SklShared *find (SklSpace *s, const void *fp, const SklVm *vm) {
   SklShared *e = s->shared;
-  while (e != NULL && e->fp != fp) e = e->next;
+  while (e != NULL && (e->fp != fp || (vm != NULL && e->vm != vm)))
+    e = e->next;
   return e;
 }
 
@@ -42,9 +48,9 @@ LUA_API void lua_sharefunction (lua_State *L, int idx) {
     luaL_error(L, "this VM has no space to share in");
   s = vm->space;
   pthread_mutex_lock(&s->lock);
-  e = find(s, fp);
+  e = find(s, fp, vm);
   pthread_mutex_unlock(&s->lock);
-  if (e != NULL) return;  /* only this VM could have entered it */
+  if (e != NULL) return;
   lua_pushvalue(L, idx);  /* keep it, and so its address, to the VM's end */
   lua_rawsetp(L, LUA_REGISTRYINDEX, fp);
   f = ((const LClosure *)fp)->p;
@@ -86,7 +92,7 @@ LUA_API void lua_clonefunction (lua_State *L, const void *fp) {
   Proto *f = NULL;
   if (vm != NULL) {
     pthread_mutex_lock(&vm->space->lock);
-    e = find(vm->space, fp);
+    e = find(vm->space, fp, NULL);
     if (e != NULL) {
       c = e->chunk;
       f = e->f;

@@ -265,6 +265,15 @@ static void collect (lua_State *L) {
 }
 
 
+static int useshared (lua_State *M) {
+  lua_clonefunction(M, lua_touserdata(M, 1));
+  lua_newtable(M);
+  lua_call(M, 1, 1);
+  lua_sharestring(M, -1);
+  return 0;
+}
+
+
 /* A function shared by this VM runs in another one. */
 static void share (lua_State *L) {
   int i;
@@ -284,12 +293,10 @@ static void share (lua_State *L) {
     if (pthread_mutex_trylock(&s->lock) != 0) continue;
     if (s->L != NULL && s->failures == 0 && s->L != L) {
       lua_State *M = s->L;
-      lua_clonefunction(M, lua_topointer(L, -1));
-      lua_newtable(M);
-      if (lua_pcall(M, 1, 1, 0) != LUA_OK)
+      lua_pushcfunction(M, useshared);
+      lua_pushlightuserdata(M, (void *)lua_topointer(L, -1));
+      if (lua_pcall(M, 1, 0, 0) != LUA_OK)
         die("shared function: %s", lua_tostring(M, -1));
-      lua_sharestring(M, -1);
-      lua_settop(M, 0);
       pthread_mutex_unlock(&s->lock);
       return;
     }
