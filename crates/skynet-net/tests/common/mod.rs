@@ -73,7 +73,10 @@ impl Service for ProbeService {
             return;
         }
         let job = self.jobs.lock().unwrap().pop_front().expect("a job");
-        let net = context.node().extension::<Net>().expect("the node has sockets");
+        let net = context
+            .node()
+            .extension::<Net>()
+            .expect("the node has sockets");
         job(context, net);
     }
 }
