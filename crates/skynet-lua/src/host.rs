@@ -28,6 +28,8 @@ pub struct LuaHost {
     /// Answers to "which embedded file is this module", by search path and name.
     modules: Mutex<HashMap<Box<[u8]>, Option<EmbeddedModule>>>,
     services: Mutex<HashMap<Handle, Arc<Shared>>>,
+    /// Which requests calls were made for, while a service is serial.
+    pub(crate) calls: crate::skynet::serial::CallGraph,
 }
 
 impl LuaHost {

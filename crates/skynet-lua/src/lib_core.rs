@@ -134,7 +134,11 @@ unsafe fn send_from(L: *mut lua_State, source: u32, at: c_int) -> c_int {
             Some(session) => session,
             None => context.new_session(),
         };
-        let source = if source == 0 { context.handle() } else { source };
+        let source = if source == 0 {
+            context.handle()
+        } else {
+            source
+        };
         let text = string_at(L, at + 2).unwrap_or_default();
         let result = caught(L, || {
             let payload = match block {
@@ -322,7 +326,7 @@ fn print_integer(value: i32, out: &mut [u8; 12]) -> &[u8] {
     &out[at..]
 }
 
-unsafe extern "C-unwind" fn error(L: *mut lua_State) -> c_int {
+pub(crate) unsafe extern "C-unwind" fn error(L: *mut lua_State) -> c_int {
     // SAFETY: called by Lua. The text is a Lua string on the stack.
     unsafe {
         let n = lua_gettop(L);
@@ -348,7 +352,7 @@ unsafe extern "C-unwind" fn error(L: *mut lua_State) -> c_int {
     0
 }
 
-unsafe extern "C-unwind" fn harbor(L: *mut lua_State) -> c_int {
+pub(crate) unsafe extern "C-unwind" fn harbor(L: *mut lua_State) -> c_int {
     // SAFETY: called by Lua.
     unsafe {
         let handle = luaL_checkinteger(L, 1) as u32;
@@ -359,7 +363,7 @@ unsafe extern "C-unwind" fn harbor(L: *mut lua_State) -> c_int {
     2
 }
 
-unsafe extern "C-unwind" fn tostring(L: *mut lua_State) -> c_int {
+pub(crate) unsafe extern "C-unwind" fn tostring(L: *mut lua_State) -> c_int {
     // SAFETY: called by Lua; the caller of a light userdata and a size vouches
     // for that memory, as on upstream.
     unsafe {
@@ -379,7 +383,7 @@ unsafe extern "C-unwind" fn tostring(L: *mut lua_State) -> c_int {
     1
 }
 
-unsafe extern "C-unwind" fn trash(L: *mut lua_State) -> c_int {
+pub(crate) unsafe extern "C-unwind" fn trash(L: *mut lua_State) -> c_int {
     // SAFETY: called by Lua; a light userdata is a malloc block that the caller owns.
     unsafe {
         match lua_type(L, 1) {
@@ -400,7 +404,7 @@ unsafe extern "C-unwind" fn trash(L: *mut lua_State) -> c_int {
     0
 }
 
-unsafe extern "C-unwind" fn now(L: *mut lua_State) -> c_int {
+pub(crate) unsafe extern "C-unwind" fn now(L: *mut lua_State) -> c_int {
     // SAFETY: called by Lua.
     unsafe {
         let now = node_of(L).now();
@@ -409,7 +413,7 @@ unsafe extern "C-unwind" fn now(L: *mut lua_State) -> c_int {
     1
 }
 
-unsafe extern "C-unwind" fn hpc(L: *mut lua_State) -> c_int {
+pub(crate) unsafe extern "C-unwind" fn hpc(L: *mut lua_State) -> c_int {
     // SAFETY: called by Lua.
     unsafe {
         let ns = node_of(L).monotonic_ns();

@@ -156,7 +156,7 @@ unsafe extern "C-unwind" fn stop(L: *mut lua_State) -> c_int {
 
 /// Before a resume: the clock of `co` runs from here, if it is profiled. May raise.
 #[cold]
-unsafe fn profile_in(L: *mut lua_State, co: *mut lua_State) -> bool {
+pub(crate) unsafe fn profile_in(L: *mut lua_State, co: *mut lua_State) -> bool {
     // SAFETY: the caller has a C function's stack, of which 6 slots are asked
     // for; `co` is pushed so that it can be a key.
     unsafe {
@@ -176,7 +176,7 @@ unsafe fn profile_in(L: *mut lua_State, co: *mut lua_State) -> bool {
 
 /// After it: adds what it took.
 #[cold]
-unsafe fn profile_out(L: *mut lua_State, co: *mut lua_State) {
+pub(crate) unsafe fn profile_out(L: *mut lua_State, co: *mut lua_State) {
     // SAFETY: as `profile_in`. A thread that stopped its profile has no entry.
     unsafe {
         luaL_checkstack(L, 8, std::ptr::null());

@@ -1,0 +1,653 @@
+//! Framework coroutines: made, pooled, run, ended.
+//!
+//! A coroutine's thread is anchored in a Lua table as long as we hold it. The
+//! stack of one that starts to work has its main function twice: index 1 keeps
+//! it for messages about it, index 2 is called. A thread whose function has
+//! returned is as good as new and goes to the pool.
+
+use std::ffi::c_int;
+use std::ptr::null_mut;
+
+use super::sessions::{Kind, Waiter};
+use super::state::{Coro, NONE, State, Wake, Yielded, flag};
+use super::tools::*;
+use super::{serial, trace};
+use crate::ffi::*;
+use crate::lib_profile;
+use crate::vm::{self, Vm};
+
+/// Anchors the value on the top of `L` and pops it. May raise (memory).
+pub(super) unsafe fn anchor(L: *mut lua_State, vm: *mut Vm) -> u32 {
+    // SAFETY: the caller vouches for L (one free slot) and vm.
+    unsafe {
+        let s = sched(vm);
+        let slot = match (*s).free_slots.last() {
+            Some(&slot) => slot,
+            None => (*s).slots + 1,
+        };
+        push_ref(L, (*s).refs.anchors);
+        lua_insert(L, -2);
+        lua_rawseti(L, -2, lua_Integer::from(slot));
+        lua_settop(L, -2);
+        // Nothing raised: the slot is taken.
+        if (*s).free_slots.pop().is_none() {
+            (*s).slots = slot;
+        }
+        slot
+    }
+}
+
+/// Frees an anchor slot. Slots of the stack: 2. Does not raise: the key exists.
+pub(super) unsafe fn release(L: *mut lua_State, vm: *mut Vm, slot: u32) {
+    // SAFETY: the caller vouches for L and vm.
+    unsafe {
+        let s = sched(vm);
+        push_ref(L, (*s).refs.anchors);
+        lua_pushnil(L);
+        lua_rawseti(L, -2, lua_Integer::from(slot));
+        lua_settop(L, -2);
+        (*s).free_slots.push(slot);
+    }
+}
+
+/// Pushes what is anchored in a slot.
+pub(super) unsafe fn push_anchored(L: *mut lua_State, vm: *mut Vm, slot: u32) {
+    // SAFETY: the caller vouches for L (two free slots) and vm.
+    unsafe {
+        push_ref(L, (*sched(vm)).refs.anchors);
+        lua_rawgeti(L, -1, lua_Integer::from(slot));
+        lua_remove(L, -2);
+    }
+}
+
+/// A coroutine without work, from the pool or new. Its stack is empty, its
+/// state `Fresh`. May raise (memory).
+#[inline]
+pub(super) unsafe fn take(L: *mut lua_State, vm: *mut Vm) -> u32 {
+    // SAFETY: the caller vouches for L (three free slots) and vm.
+    unsafe {
+        let s = sched(vm);
+        match (*s).pool.pop() {
+            Some(index) => {
+                (&mut (*s).coros)[index as usize].state = State::Fresh;
+                index
+            }
+            None => make(L, vm),
+        }
+    }
+}
+
+#[cold]
+unsafe fn make(L: *mut lua_State, vm: *mut Vm) -> u32 {
+    // SAFETY: as `take`.
+    unsafe {
+        let thread = lua_newthread(L);
+        adopt(L, vm, thread)
+    }
+}
+
+/// Takes the thread on the top of `L` into the slab and pops it.
+pub(super) unsafe fn adopt(L: *mut lua_State, vm: *mut Vm, thread: *mut lua_State) -> u32 {
+    // SAFETY: as `take`.
+    unsafe {
+        let slot = anchor(L, vm);
+        let s = sched(vm);
+        let coro = Coro {
+            thread,
+            slot,
+            session: 0,
+            source: 0,
+            waiting: 0,
+            state: State::Fresh,
+            flags: 0,
+        };
+        match (*s).holes.pop() {
+            Some(index) => {
+                (&mut (*s).coros)[index as usize] = coro;
+                index
+            }
+            None => {
+                (&mut (*s).coros).push(coro);
+                (&(*s).coros).len() as u32 - 1
+            }
+        }
+    }
+}
+
+/// Makes room for `count` values on a coroutine's stack. Raises if there is none.
+pub(super) unsafe fn room(L: *mut lua_State, thread: *mut lua_State, count: c_int) {
+    // SAFETY: lua_checkstack does not raise.
+    unsafe {
+        if count > 16 && lua_checkstack(thread, count) == 0 {
+            fail(L, b"stack overflow");
+        }
+    }
+}
+
+/// Gives up a coroutine that has ended or will not go on: its place is free,
+/// its thread garbage as soon as nobody else holds it.
+pub(super) unsafe fn drop_coro(L: *mut lua_State, vm: *mut Vm, index: u32) {
+    // SAFETY: the caller vouches for L (two slots) and vm; `index` is in use.
+    unsafe {
+        let s = sched(vm);
+        let coro = (&(*s).coros)[index as usize];
+        forget_request(vm, index);
+        release(L, vm, coro.slot);
+        let place = &mut (&mut (*s).coros)[index as usize];
+        place.state = State::Free;
+        place.thread = null_mut();
+        place.waiting = 0;
+        place.flags = 0;
+        (*s).holes.push(index);
+        if (*s).init == index {
+            (*s).init = NONE;
+        }
+    }
+}
+
+/// Drops what belongs to the request of a coroutine.
+unsafe fn forget_request(vm: *mut Vm, index: u32) {
+    // SAFETY: the caller vouches for vm; `index` is in use.
+    unsafe {
+        let s = sched(vm);
+        let flags = (&(*s).coros)[index as usize].flags;
+        if flags & flag::TRACED != 0 {
+            (*s).cold().tags.remove(&index);
+        }
+        if flags & flag::SERIAL != 0 {
+            serial::finished(vm);
+        }
+        (&mut (*s).coros)[index as usize].flags = 0;
+    }
+}
+
+/// Runs a coroutine whose function and arguments are on its stack (or that
+/// waits), then whatever its end or yield sets free: woken coroutines one by
+/// one, then failed calls (spec/02-lua-api.md §2.3).
+pub(super) unsafe fn run(L: *mut lua_State, vm: *mut Vm, index: u32, nargs: c_int) {
+    let (mut index, mut nargs) = (index, nargs);
+    // SAFETY: the caller vouches for L, vm and the coroutine; fields are
+    // borrowed for single statements.
+    unsafe {
+        let s = sched(vm);
+        let outer = (*s).running;
+        loop {
+            let coro = &mut (&mut (*s).coros)[index as usize];
+            coro.state = State::Running;
+            coro.waiting = 0;
+            let thread = coro.thread;
+            (*s).running = index;
+            (*s).yielded = Yielded::No;
+            let mut results = 0;
+            let profiled = (*vm).profiling && lib_profile::profile_in(L, thread);
+            let status = vm::resume(vm, thread, L, nargs, &mut results);
+            (*s).running = outer;
+            if profiled {
+                lib_profile::profile_out(L, thread);
+            }
+            (*s).wake = Wake::None;
+            if status == LUA_YIELD && results == 0 && (*s).yielded == Yielded::Suspend {
+                (&mut (*s).coros)[index as usize].state = State::Suspended;
+            } else if status == LUA_OK {
+                finish(L, vm, index);
+            } else if !stopped(L, vm, index, status, results) {
+                return;
+            }
+            if (*s).woken.0 == (*s).woken.1 && (*s).failed.is_empty() {
+                return;
+            }
+            match next(L, vm) {
+                Some(work) => (index, nargs) = work,
+                None => return,
+            }
+        }
+    }
+}
+
+/// Runs what wakeups and failures have set free, when no coroutine ran before.
+pub(super) unsafe fn settle(L: *mut lua_State, vm: *mut Vm) {
+    // SAFETY: as `run`.
+    unsafe {
+        if let Some((index, nargs)) = next(L, vm) {
+            run(L, vm, index, nargs);
+        }
+    }
+}
+
+/// The main function returned.
+#[inline]
+unsafe fn finish(L: *mut lua_State, vm: *mut Vm, index: u32) {
+    // SAFETY: as `run`.
+    unsafe {
+        let s = sched(vm);
+        let coro = (&(*s).coros)[index as usize];
+        if coro.flags & !flag::REQUEST != 0 {
+            if coro.flags & flag::OWES != 0 && coro.session != 0 {
+                forgotten(vm, coro);
+            }
+            if coro.flags & flag::TRACED != 0 {
+                trace::line(L, vm, index, b"end", None);
+            }
+            forget_request(vm, index);
+        }
+        if (*s).init == index {
+            (*s).init = NONE;
+        }
+        lua_settop(coro.thread, 0);
+        let place = &mut (&mut (*s).coros)[index as usize];
+        place.state = State::Pooled;
+        place.flags = 0;
+        (*s).pool.push(index);
+    }
+}
+
+/// Logs that a request was left without an answer (spec/02-lua-api.md §2.4).
+#[cold]
+unsafe fn forgotten(vm: *mut Vm, coro: Coro) {
+    // SAFETY: the main function is at index 1 of the thread, which rests.
+    unsafe {
+        let mut ar: lua_Debug = std::mem::zeroed();
+        let mut place = String::new();
+        if lua_type(coro.thread, 1) == LUA_TFUNCTION && lua_checkstack(coro.thread, 1) != 0 {
+            lua_pushvalue(coro.thread, 1);
+            lua_getinfo(coro.thread, c">S".as_ptr(), &mut ar);
+            let source = std::slice::from_raw_parts(ar.source.cast::<u8>(), ar.srclen);
+            place = format!("{}:{}", String::from_utf8_lossy(source), ar.linedefined);
+        }
+        context(vm).log(format!(
+            "Maybe forgot response session {} from :{:08x} : {place}",
+            coro.session, coro.source
+        ));
+    }
+}
+
+/// A coroutine stopped otherwise than by finishing or waiting. Returns whether
+/// wakeups and failures are handled now.
+#[cold]
+unsafe fn stopped(
+    L: *mut lua_State,
+    vm: *mut Vm,
+    index: u32,
+    status: c_int,
+    results: c_int,
+) -> bool {
+    // SAFETY: as `run`; the thread rests after its yield or error.
+    unsafe {
+        let s = sched(vm);
+        let thread = (&(*s).coros)[index as usize].thread;
+        if status != LUA_YIELD {
+            died(L, vm, index, status);
+            return false;
+        }
+        if (*s).yielded == Yielded::Quit && results == 0 {
+            close(L, vm, index);
+            return false;
+        }
+        if results == 0 {
+            super::park::park(L, vm, index);
+            return false;
+        }
+        // Values: from a nested coroutine or from user code.
+        let first = lua_gettop(thread) - results + 1;
+        let text: &[u8] = match string_at(thread, first) {
+            Some(b"SUSPEND") => {
+                lua_settop(thread, first - 1);
+                (&mut (*s).coros)[index as usize].state = State::Suspended;
+                return true;
+            }
+            Some(b"QUIT") => {
+                close(L, vm, index);
+                return false;
+            }
+            Some(b"USER") => b"Call skynet.coroutine.yield out of skynet.coroutine.resume",
+            _ => {
+                // Only numbers become strings without calling user code.
+                lua_pushstring(L, c"Unknown command : ".as_ptr());
+                if lua_checkstack(thread, 1) != 0 {
+                    lua_pushvalue(thread, first);
+                    lua_xmove(thread, L, 1);
+                } else {
+                    lua_pushnil(L);
+                }
+                luaL_tolstring(L, -1, null_mut());
+                lua_remove(L, -2);
+                lua_concat(L, 2);
+                report_traceback(L, vm, thread);
+                drop_coro(L, vm, index);
+                return false;
+            }
+        };
+        push_bytes(L, text);
+        report_traceback(L, vm, thread);
+        // It stays suspended for ever.
+        drop_coro(L, vm, index);
+        false
+    }
+}
+
+/// Replaces the text on the top by itself with the traceback of a thread, and
+/// takes it as an error of this message.
+unsafe fn report_traceback(L: *mut lua_State, vm: *mut Vm, thread: *mut lua_State) {
+    // SAFETY: the text on the top is a string.
+    unsafe {
+        let text = lua_tolstring(L, -1, null_mut());
+        luaL_traceback(L, thread, text, 0);
+        if let Some(text) = string_at(L, -1) {
+            add_error(vm, text);
+        }
+        lua_settop(L, -3);
+    }
+}
+
+/// Joins an error text to those of this message.
+pub(super) unsafe fn add_error(vm: *mut Vm, text: &[u8]) {
+    // SAFETY: the caller vouches for vm.
+    unsafe {
+        let errors = &mut (*sched(vm)).errors;
+        if !errors.is_empty() {
+            errors.push(b'\n');
+        }
+        errors.extend_from_slice(text);
+        if text.is_empty() {
+            errors.push(b' ');
+        }
+    }
+}
+
+/// A coroutine raised an error: its caller is told, the text goes to the log,
+/// its to-be-closed variables see the error.
+unsafe fn died(L: *mut lua_State, vm: *mut Vm, index: u32, status: c_int) {
+    // SAFETY: as `run`; the error object is on the thread's top.
+    unsafe {
+        let s = sched(vm);
+        let coro = (&(*s).coros)[index as usize];
+        let owes = coro.flags & flag::OWES != 0 && coro.session != 0;
+        // It is not answered a second time if something below raises.
+        (&mut (*s).coros)[index as usize].flags &= !flag::OWES;
+        if status == LUA_ERRMEM {
+            (*s).memory_error = true;
+            if owes {
+                reply_error(vm, coro.source, coro.session, b"not enough memory");
+            }
+            wake_rest(vm);
+            close(L, vm, index);
+            return;
+        }
+        let mut is_memory = false;
+        if lua_checkstack(coro.thread, 2) != 0 {
+            text_of_error(L, coro.thread);
+        } else {
+            lua_pushstring(L, c"error in error handling".as_ptr());
+            is_memory = true;
+        }
+        let text = string_at(L, -1).unwrap_or_default();
+        if owes {
+            if coro.flags & flag::TRACED != 0 {
+                trace::line(L, vm, index, b"error", None);
+            }
+            reply_error(vm, coro.source, coro.session, text);
+        }
+        wake_rest(vm);
+        if is_memory {
+            add_error(vm, text);
+            lua_settop(L, -2);
+        } else {
+            report_traceback(L, vm, coro.thread);
+        }
+        close(L, vm, index);
+    }
+}
+
+/// Pushes the error object of a dead thread as text. Calls `__tostring`, in protected mode.
+unsafe fn text_of_error(L: *mut lua_State, thread: *mut lua_State) {
+    unsafe extern "C-unwind" fn to_string(L: *mut lua_State) -> c_int {
+        // SAFETY: Lua calls this with one argument.
+        unsafe {
+            luaL_tolstring(L, 1, null_mut());
+        }
+        1
+    }
+    // SAFETY: the caller made room on the thread.
+    unsafe {
+        lua_pushcfunction(L, to_string);
+        lua_pushvalue(thread, -1);
+        lua_xmove(thread, L, 1);
+        if lua_pcall(L, 1, 1, 0) != LUA_OK || lua_type(L, -1) != LUA_TSTRING {
+            lua_settop(L, -2);
+            lua_pushstring(
+                L,
+                c"(error object cannot be converted to a string)".as_ptr(),
+            );
+        }
+    }
+}
+
+/// After an error an empty fork makes the remaining wakeups run.
+unsafe fn wake_rest(vm: *mut Vm) {
+    // SAFETY: as `run`.
+    unsafe {
+        (*sched(vm)).forks.push_back(NONE);
+    }
+}
+
+/// Closes a coroutine, running its to-be-closed variables, and gives it up.
+/// Errors of these are ignored. Returns the thread's status.
+pub(super) unsafe fn close(L: *mut lua_State, vm: *mut Vm, index: u32) -> c_int {
+    // SAFETY: as `run`; the thread is not running. Its variables may call any
+    // native function, so the slab is read anew afterwards.
+    unsafe {
+        let s = sched(vm);
+        let thread = (&(*s).coros)[index as usize].thread;
+        (&mut (*s).coros)[index as usize].state = State::Running;
+        let status = lua_closethread(thread, L);
+        drop_coro(L, vm, index);
+        status
+    }
+}
+
+/// The next coroutine that a wakeup or a failure has set free, with the number
+/// of its arguments.
+#[cold]
+unsafe fn next(L: *mut lua_State, vm: *mut Vm) -> Option<(u32, c_int)> {
+    // SAFETY: as `run`.
+    unsafe {
+        if let Some(index) = next_woken(L, vm) {
+            return Some((index, 0));
+        }
+        let s = sched(vm);
+        while let Some((session, cause)) = (*s).failed.pop_front() {
+            let Some(waiter) = (*s).pending.remove(session) else {
+                continue;
+            };
+            (*s).forget(session);
+            match waiter.kind {
+                Kind::Select => {
+                    return Some(super::select::start(L, vm, session, cause));
+                }
+                Kind::Coro if is_waiting(vm, waiter.index, session) => {
+                    (*s).cause = cause;
+                    (*s).wake = Wake::Failed;
+                    return Some((waiter.index, 0));
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+/// Whether the coroutine still waits for this session: code that loses a yield
+/// of ours (a native `coroutine.wrap` around a call) makes it go on elsewhere.
+pub(super) unsafe fn is_waiting(vm: *mut Vm, index: u32, session: i32) -> bool {
+    // SAFETY: the caller vouches for vm.
+    unsafe {
+        (&(*sched(vm)).coros)
+            .get(index as usize)
+            .is_some_and(|coro| coro.state == State::Suspended && coro.waiting == session)
+    }
+}
+
+/// Takes woken tokens until one has a sleeper.
+unsafe fn next_woken(L: *mut lua_State, vm: *mut Vm) -> Option<u32> {
+    // SAFETY: as `run`.
+    unsafe {
+        let s = sched(vm);
+        while (*s).woken.0 != (*s).woken.1 {
+            let at = (*s).woken.0;
+            push_ref(L, (*s).refs.wakeups);
+            push_ref(L, (*s).refs.sleepers);
+            // wakeups, sleepers
+            lua_rawgeti(L, -2, at);
+            lua_pushvalue(L, -1);
+            lua_rawget(L, -3);
+            // wakeups, sleepers, token, session
+            let session = lua_tointegerx(L, -1, null_mut()) as i32;
+            lua_settop(L, -2);
+            lua_pushnil(L);
+            lua_rawset(L, -3);
+            // wakeups, sleepers
+            lua_settop(L, -2);
+            lua_pushnil(L);
+            lua_rawseti(L, -2, at);
+            lua_settop(L, -2);
+            (*s).woken.0 = at + 1;
+            if (*s).woken.0 == (*s).woken.1 {
+                (*s).woken = (0, 0);
+            }
+            let Some(waiter) = (*s).pending.get(session) else {
+                continue;
+            };
+            match waiter.kind {
+                // No message comes for a wait, so there is nothing to swallow.
+                Kind::Wait => {
+                    (*s).pending.remove(session);
+                }
+                Kind::Coro => (*s).pending.insert(session, waiter.broken()),
+                _ => continue,
+            }
+            if is_waiting(vm, waiter.index, session) {
+                (*s).wake = Wake::Break;
+                return Some(waiter.index);
+            }
+        }
+        None
+    }
+}
+
+/// Runs the forks until there are none, those that forks make included.
+#[inline]
+pub(super) unsafe fn drain_forks(L: *mut lua_State, vm: *mut Vm) {
+    // SAFETY: as `run`.
+    unsafe {
+        let s = sched(vm);
+        while let Some(index) = (*s).forks.pop_front() {
+            if index == NONE {
+                settle(L, vm);
+                continue;
+            }
+            let nargs = lua_gettop((&(*s).coros)[index as usize].thread) - 1;
+            run(L, vm, index, nargs);
+        }
+    }
+}
+
+/// A session that is not pending.
+#[inline]
+pub(super) unsafe fn new_session(vm: *mut Vm) -> i32 {
+    // SAFETY: the caller vouches for vm.
+    unsafe {
+        let s = sched(vm);
+        loop {
+            let session = context(vm).new_session();
+            if !(*s).pending.contains(session) {
+                return session;
+            }
+        }
+    }
+}
+
+/// The running coroutine waits for `session`: notes that and makes the entry
+/// for the table of sessions. The caller yields next, with [`suspend`].
+#[inline]
+pub(super) unsafe fn wait_for(vm: *mut Vm, kind: Kind, session: i32) -> Waiter {
+    // SAFETY: the caller vouches for vm.
+    unsafe {
+        let s = sched(vm);
+        let index = (*s).running;
+        if let Some(coro) = (*s).running() {
+            coro.waiting = session;
+        }
+        Waiter::new(kind, index)
+    }
+}
+
+/// Raises if the code that runs is in a no-yield section. Called before
+/// anything is sent or recorded.
+#[inline]
+pub(super) unsafe fn check_yield(L: *mut lua_State, vm: *mut Vm) {
+    // SAFETY: the caller vouches for L and vm.
+    unsafe {
+        if (*sched(vm)).noyield != 0 {
+            super::noyield::violated(L, vm);
+        }
+    }
+}
+
+/// Yields to the scheduler; `k` goes on. The last thing a native function does.
+#[inline]
+pub(super) unsafe fn suspend(
+    L: *mut lua_State,
+    vm: *mut Vm,
+    ctx: lua_KContext,
+    k: lua_KFunction,
+) -> c_int {
+    // SAFETY: the caller vouches for L and vm and has nothing to drop.
+    unsafe {
+        let s = sched(vm);
+        if L == (*s).running_thread() {
+            (*s).yielded = Yielded::Suspend;
+            return lua_yieldk(L, 0, ctx, Some(k));
+        }
+        // A coroutine inside of it: whoever resumed it hands the yield on.
+        lua_pushstring(L, c"SUSPEND".as_ptr());
+        lua_yieldk(L, 1, ctx, Some(k))
+    }
+}
+
+/// Answers ERROR to the request of a coroutine that will not do it itself.
+pub(super) unsafe fn refuse(vm: *mut Vm, index: u32, why: &[u8]) {
+    // SAFETY: the caller vouches for vm.
+    unsafe {
+        let s = sched(vm);
+        let coro = (&(*s).coros)[index as usize];
+        (&mut (*s).coros)[index as usize].flags &= !flag::OWES;
+        if coro.flags & flag::OWES != 0 && coro.session != 0 {
+            reply_error(vm, coro.source, coro.session, why);
+        }
+    }
+}
+
+/// Lets go of the pooled coroutines and of memory that a busy time left.
+pub(super) unsafe fn trim(vm: *mut Vm) {
+    // SAFETY: the caller vouches for vm, which rests; `drop_coro` raises nothing.
+    unsafe {
+        let s = sched(vm);
+        if (*s).refs.module == 0 {
+            return;
+        }
+        let L = (*vm).main;
+        if lua_checkstack(L, 4) == 0 {
+            return;
+        }
+        while let Some(index) = (*s).pool.pop() {
+            drop_coro(L, vm, index);
+        }
+        let used = (&(*s).coros)
+            .iter()
+            .rposition(|coro| coro.state != State::Free)
+            .map_or(0, |last| last + 1);
+        (*s).coros.truncate(used);
+        (*s).holes.retain(|&hole| (hole as usize) < used);
+        (*s).shrink();
+    }
+}
