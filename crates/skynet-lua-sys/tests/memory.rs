@@ -226,3 +226,59 @@ fn sharing_and_cloning_a_function() {
     space.clear_cache();
     assert_eq!(space.stats().chunks, 0);
 }
+
+/// Refuses to make a block smaller, every other time it is asked.
+unsafe extern "C" fn reluctant(
+    ud: *mut c_void,
+    ptr: *mut c_void,
+    osize: usize,
+    nsize: usize,
+) -> *mut c_void {
+    // SAFETY: `ud` is a counter that outlives the VM, used by one thread.
+    let asked = unsafe { &*ud.cast::<Cell<usize>>() };
+    if !ptr.is_null() && nsize > 0 && nsize < osize {
+        asked.set(asked.get() + 1);
+        if asked.get() % 2 == 1 {
+            return std::ptr::null_mut();
+        }
+    }
+    // SAFETY: the contract of lua_Alloc is passed on.
+    unsafe { skl_alloc(std::ptr::null_mut(), ptr, osize, nsize) }
+}
+
+/// Stock Lua 5.5.1 sweeps its string table half moved when that happens.
+#[test]
+fn the_string_table_survives_a_block_that_does_not_shrink() {
+    let space = space();
+    let asked = Cell::new(0usize);
+    // SAFETY: the counter outlives the VM.
+    let l = unsafe {
+        skl_newvm(
+            space.as_ptr(),
+            reluctant,
+            (&raw const asked).cast_mut().cast(),
+        )
+    };
+    let vm = Vm { l };
+    // SAFETY: a fresh state.
+    unsafe { luaL_openlibs(l) };
+    let code = "
+        collectgarbage('generational')
+        for round = 1, 4 do
+          local keep = {}
+          for i = 1, 300 do keep[i] = 'kept' .. i end
+          collectgarbage() -- they are old now: only a full collection frees them
+          collectgarbage('stop')
+          for i = 1, 3000 do local s = 'string' .. i end
+          keep = nil
+          collectgarbage('step') -- frees the young ones, so the table shrinks
+          collectgarbage('restart')
+        end
+        local t = {}
+        for i = 1, 3000 do t['string' .. i] = i end
+        for i = 1, 3000 do assert(t['string' .. i] == i) end
+        return 'sound'";
+    assert_eq!(vm.eval(code).unwrap(), "sound");
+    drop(vm);
+    assert!(asked.get() > 4, "{}", asked.get());
+}
