@@ -137,7 +137,10 @@ mod tests {
         assert!(error.contains(":1: boom\nstack traceback:"), "{error}");
         let error = script("x = = 1", &[]).expect_err("it fails");
         assert!(error.contains("unexpected symbol near '='"), "{error}");
-        let error = script("error(setmetatable({}, {__tostring = function() return 'T' end}))", &[]);
+        let error = script(
+            "error(setmetatable({}, {__tostring = function() return 'T' end}))",
+            &[],
+        );
         assert!(error.expect_err("it fails").starts_with("T\nstack"));
     }
 }

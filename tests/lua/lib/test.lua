@@ -4,6 +4,9 @@
 local skynet = require "skynet"
 require "skynet.manager"
 
+-- What was printed is seen also if the process is killed.
+io.stdout:setvbuf "line"
+
 local test = {}
 
 local function show(value)

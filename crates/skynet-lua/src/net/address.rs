@@ -99,7 +99,10 @@ mod tests {
         let mut v6 = [0; 19];
         v6[18] = 1;
         v6[1] = 1;
-        assert!(matches!(udp(&v6), Some(UdpAddress::V6(Ipv6Addr::LOCALHOST, 256))));
+        assert!(matches!(
+            udp(&v6),
+            Some(UdpAddress::V6(Ipv6Addr::LOCALHOST, 256))
+        ));
         assert!(udp(b"123456").is_none());
         assert!(udp(b"").is_none());
     }

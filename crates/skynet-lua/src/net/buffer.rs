@@ -41,9 +41,11 @@ fn separator_key(separator: &[u8]) -> u64 {
             .iter()
             .fold(seed, |key, &byte| key << 8 | u64::from(byte));
     }
-    let hash = separator.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = separator
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
     hash | 1 << 63
 }
 
@@ -378,9 +380,9 @@ pub(super) unsafe extern "C-unwind" fn header(L: *mut lua_State) -> c_int {
         if bytes.is_empty() || bytes.len() > 4 {
             return luaL_error(L, c"Invalid read %s".as_ptr(), text);
         }
-        let number = bytes
-            .iter()
-            .fold(0, |number: lua_Integer, &byte| number << 8 | lua_Integer::from(byte));
+        let number = bytes.iter().fold(0, |number: lua_Integer, &byte| {
+            number << 8 | lua_Integer::from(byte)
+        });
         lua_pushinteger(L, number);
     }
     1
@@ -465,7 +467,14 @@ mod tests {
 
     #[test]
     fn separators_have_different_keys() {
-        let all: [&[u8]; 6] = [b"\n", b"\0\n", b"\r\n", b"\r\n\r\n", b"12345678", b"12345679"];
+        let all: [&[u8]; 6] = [
+            b"\n",
+            b"\0\n",
+            b"\r\n",
+            b"\r\n\r\n",
+            b"12345678",
+            b"12345679",
+        ];
         let mut keys: Vec<u64> = all.iter().map(|s| separator_key(s)).collect();
         keys.sort_unstable();
         keys.dedup();

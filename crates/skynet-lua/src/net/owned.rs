@@ -32,8 +32,7 @@ struct Owned<T> {
 pub(super) unsafe fn at<T: Class>(L: *mut lua_State, idx: c_int) -> *mut T {
     // SAFETY: the caller vouches for L; see the module comment for the mark.
     unsafe {
-        if lua_type(L, idx) != LUA_TUSERDATA
-            || lua_rawlen(L, idx) as usize != size_of::<Owned<T>>()
+        if lua_type(L, idx) != LUA_TUSERDATA || lua_rawlen(L, idx) as usize != size_of::<Owned<T>>()
         {
             return null_mut();
         }
