@@ -45,13 +45,17 @@ pub(crate) fn exists(path: &[u8]) -> bool {
 
 /// Whether some embedded file could be Lua module `name`, wherever it is looked for.
 pub(crate) fn may_be_module(name: &[u8], buffer: &mut Vec<u8>) -> bool {
-    [b"lualib/?.lua" as &[u8], b"lualib/?/init.lua", b"lualib/compat10/?.lua"]
-        .iter()
-        .any(|pattern| {
-            buffer.clear();
-            substitute(pattern, name, buffer);
-            find(buffer).is_some()
-        })
+    [
+        b"lualib/?.lua" as &[u8],
+        b"lualib/?/init.lua",
+        b"lualib/compat10/?.lua",
+    ]
+    .iter()
+    .any(|pattern| {
+        buffer.clear();
+        substitute(pattern, name, buffer);
+        find(buffer).is_some()
+    })
 }
 
 /// Appends `pattern` with each `?` replaced by the path of module `name` (dots become slashes).

@@ -138,13 +138,7 @@ fn deliver(context: &Context, handle: Handle, message: Waiting) {
 /// the sender that this address is dead.
 fn reply_error(context: &Context, to: Handle, from: Handle, session: i32, cause: &[u8]) {
     if to != 0 {
-        let _ = context.redirect(
-            to,
-            from,
-            ptype::ERROR,
-            session,
-            Payload::from_slice(cause),
-        );
+        let _ = context.redirect(to, from, ptype::ERROR, session, Payload::from_slice(cause));
     }
 }
 
@@ -168,7 +162,9 @@ impl Service for Harbor {
         }
         self.slave = leading_integer(slave) as Handle;
         if self.slave == 0 {
-            return Err(InitError::new("harbor: the handle of its slave service is 0"));
+            return Err(InitError::new(
+                "harbor: the handle of its slave service is 0",
+            ));
         }
         context.node().set_harbor_service(context);
         Ok(())

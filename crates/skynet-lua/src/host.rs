@@ -21,6 +21,8 @@ type EmbeddedModule = (&'static embed::File, Box<[u8]>);
 #[derive(Debug, Default)]
 pub struct LuaHost {
     space: OnceLock<Space>,
+    /// Done when the names that every VM has are atoms of the space.
+    learned: OnceLock<()>,
     /// Whether module `skynet` is the native one.
     own_family: OnceLock<bool>,
     /// The launcher that runs is the embedded one.
@@ -41,6 +43,11 @@ impl LuaHost {
                 std::alloc::handle_alloc_error(std::alloc::Layout::new::<Space>())
             })
         })
+    }
+
+    /// Runs `teach` once, before the first VM of a service.
+    pub(crate) fn learn_once(&self, teach: impl FnOnce()) {
+        self.learned.get_or_init(teach);
     }
 
     /// Whether module `skynet` and its relatives are ours, not files on `lua_path`

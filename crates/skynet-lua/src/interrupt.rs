@@ -230,14 +230,7 @@ impl Shared {
         // By the kernel's id, not as pthread_t: a thread that has ended
         // meanwhile is an error here and not a wild pointer.
         // SAFETY: plain system calls.
-        unsafe {
-            libc::syscall(
-                libc::SYS_tgkill,
-                libc::getpid(),
-                thread,
-                number(),
-            ) == 0
-        }
+        unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, number()) == 0 }
     }
 }
 

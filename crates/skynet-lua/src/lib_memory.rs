@@ -176,10 +176,7 @@ unsafe extern "C-unwind" fn mallctl(L: *mut lua_State) -> c_int {
         let node = context_of(L).node();
         caught(L, || {
             let name = String::from_utf8_lossy(name);
-            node.log(
-                0,
-                format!("No jemalloc : mallctl_int64 {name}.").as_bytes(),
-            );
+            node.log(0, format!("No jemalloc : mallctl_int64 {name}.").as_bytes());
         });
         lua_pushinteger(L, 0);
     }
@@ -209,7 +206,9 @@ unsafe extern "C-unwind" fn profactive(L: *mut lua_State) -> c_int {
     // SAFETY: called by Lua.
     unsafe {
         let node = context_of(L).node();
-        caught(L, || node.log(0, b"No jemalloc : mallctl_bool prof.active."));
+        caught(L, || {
+            node.log(0, b"No jemalloc : mallctl_bool prof.active.")
+        });
         lua_pushboolean(L, 0);
     }
     1

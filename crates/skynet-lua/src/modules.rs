@@ -23,18 +23,54 @@ const FAMILY: &[&[u8]] = &[
     b"skynet.coroutine",
 ];
 
+/// The native modules, but for `skynet` itself.
+const NATIVE: &[(&CStr, lua_CFunction)] = &[
+    (c"skynet.core", lib_core::luaopen_skynet_core),
+    (c"skynet.profile", lib_profile::luaopen_skynet_profile),
+    (c"skynet.memory", lib_memory::luaopen_skynet_memory),
+    (c"skynet.codecache", lib_codecache::luaopen_skynet_codecache),
+    (c"skynet.socketdriver", net::luaopen_socketdriver),
+    (c"skynet.netpack", net::luaopen_netpack),
+    (c"skynet.embedded", embed::luaopen_embedded),
+];
+
 /// The native module of this name.
 fn native(name: &[u8]) -> Option<lua_CFunction> {
-    Some(match name {
-        b"skynet.core" => lib_core::luaopen_skynet_core,
-        b"skynet.profile" => lib_profile::luaopen_skynet_profile,
-        b"skynet.memory" => lib_memory::luaopen_skynet_memory,
-        b"skynet.codecache" => lib_codecache::luaopen_skynet_codecache,
-        b"skynet.socketdriver" => net::luaopen_socketdriver,
-        b"skynet.netpack" => net::luaopen_netpack,
-        b"skynet.embedded" => embed::luaopen_embedded,
-        _ => return None,
-    })
+    NATIVE
+        .iter()
+        .find(|(known, _)| known.to_bytes() == name)
+        .map(|&(_, open)| open)
+}
+
+/// Opens every native module, so that their names can be learned. What one of
+/// them raises is dropped.
+///
+/// # Safety
+/// `L` is the main thread of a service's VM whose libraries are open, which is
+/// closed afterwards.
+pub(crate) unsafe fn open_all(L: *mut lua_State) {
+    let skynet: (&CStr, lua_CFunction) = (c"skynet", crate::skynet::luaopen_skynet);
+    for &(name, open) in NATIVE.iter().chain([&skynet]) {
+        // SAFETY: the caller vouches for L; pushing a light C function and a
+        // light userdata neither allocates nor raises.
+        unsafe {
+            lua_pushcfunction(L, open_one);
+            lua_pushlightuserdata(L, name.as_ptr().cast_mut().cast());
+            lua_pushcfunction(L, open);
+            lua_pcall(L, 2, 0, 0);
+            lua_settop(L, 0);
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn open_one(L: *mut lua_State) -> c_int {
+    // SAFETY: called by `open_all` with a C string and a C function.
+    unsafe {
+        if let Some(open) = lua_tocfunction(L, 2) {
+            luaL_requiref(L, lua_touserdata(L, 1).cast(), open, 0);
+        }
+    }
+    0
 }
 
 /// Puts the searcher in place. Slots: 3. May raise (memory).

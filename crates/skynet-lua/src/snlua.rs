@@ -36,6 +36,7 @@ impl SnLua {
 
     /// The first message: makes the VM and runs the loader (spec/01-core.md §14.1).
     fn start(&mut self, context: &Context, args: &[u8]) {
+        self.host.learn_once(|| teach(&self.host, context));
         let failed = match VmBox::new(&self.host, context, self.shared.clone()) {
             None => Some(Failure::new(b"lua loader error : ", b"not enough memory")),
             Some(vm) => {
@@ -93,12 +94,7 @@ impl Service for SnLua {
         self.handle = context.handle();
         self.host.add_service(self.handle, self.shared.clone());
         context
-            .send(
-                context.handle(),
-                ptype::TEXT,
-                0,
-                Payload::from_slice(args),
-            )
+            .send(context.handle(), ptype::TEXT, 0, Payload::from_slice(args))
             .map_err(|error| InitError::new(error.to_string()))
     }
 
@@ -165,6 +161,30 @@ impl Drop for SnLua {
     }
 }
 
+/// Makes the names that every VM has atoms of the space, by a VM that opens
+/// everything there is and is closed again: the VMs of services then share them.
+fn teach(host: &Arc<LuaHost>, context: &Context) {
+    let Some(vm) = VmBox::new(host, context, Arc::default()) else {
+        return;
+    };
+    let pointer = vm.as_ptr();
+    // SAFETY: the VM is ours; what may raise runs in protected calls.
+    unsafe {
+        let L = (*pointer).main;
+        lua_gc(L, LUA_GCSTOP);
+        let mut opening = Opening {
+            vm: pointer,
+            context,
+        };
+        lua_pushcfunction(L, open_libraries);
+        lua_pushlightuserdata(L, (&raw mut opening).cast());
+        if lua_pcall(L, 1, 0, 0) == LUA_OK {
+            modules::open_all(L);
+            skl_learn(L);
+        }
+    }
+}
+
 /// What the protected part of the start needs; lives on `run_loader`'s frame.
 struct Opening<'a> {
     vm: *mut Vm,
@@ -196,7 +216,10 @@ unsafe fn run_loader(vm: *mut Vm, context: &Context, args: &[u8]) -> Result<(), 
             .unwrap_or_else(|| b"./lualib/loader.lua".to_vec());
         lua_pushcfunction(L, callback::traceback);
         let path = CString::new(loader).map_err(|_| {
-            Failure::new(b"Can't load lualoader : ", b"its name has a zero byte in it")
+            Failure::new(
+                b"Can't load lualoader : ",
+                b"its name has a zero byte in it",
+            )
         })?;
         let mut load = Loading { vm, path: &path };
         lua_pushcfunction(L, load_loader);
@@ -301,11 +324,7 @@ unsafe extern "C-unwind" fn open_libraries(L: *mut lua_State) -> c_int {
         lua_pushboolean(L, 1);
         lua_setfield(L, LUA_REGISTRYINDEX, c"LUA_NOENV".as_ptr());
         luaL_openselectedlibs(L, !0, 0);
-        modules::preload(
-            L,
-            c"skynet.profile",
-            lib_profile::luaopen_skynet_profile,
-        );
+        modules::preload(L, c"skynet.profile", lib_profile::luaopen_skynet_profile);
         lib_profile::replace_coroutine(L);
         lua_pushlightuserdata(L, std::ptr::from_ref(context).cast_mut().cast());
         lua_setfield(L, LUA_REGISTRYINDEX, c"skynet_context".as_ptr());

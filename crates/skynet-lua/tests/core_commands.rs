@@ -136,8 +136,15 @@ fn calls_return_as_measured() {
         "a 1 true nil",
         "error: Destination address can't be 0",
     ] {
-        assert!(lines.iter().any(|l| l == expected), "{expected}: {lines:#?}");
+        assert!(
+            lines.iter().any(|l| l == expected),
+            "{expected}: {lines:#?}"
+        );
     }
-    assert!(lines.iter().any(|l| l.starts_with("<TRACE tag> ") && l.ends_with(" user")));
+    assert!(
+        lines
+            .iter()
+            .any(|l| l.starts_with("<TRACE tag> ") && l.ends_with(" user"))
+    );
     node.stop();
 }

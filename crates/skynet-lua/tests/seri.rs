@@ -72,7 +72,11 @@ fn packed_forms_are_as_measured() {
         .unwrap();
         if let Some(error) = vector["error"].as_str() {
             if error.starts_with('<') {
-                writeln!(body, "same(ok, false, {what}) same(type(s), 'table', {what})").unwrap();
+                writeln!(
+                    body,
+                    "same(ok, false, {what}) same(type(s), 'table', {what})"
+                )
+                .unwrap();
             } else {
                 // In this chunk the caller is a Lua function, so there is a position.
                 writeln!(
@@ -110,7 +114,11 @@ fn unpacked_values_are_as_measured() {
     let mut body = String::new();
     for vector in vectors("seri-unpack.json")["vectors"].as_array().unwrap() {
         let hex = text(&vector["hex"]);
-        writeln!(body, "do local r = table.pack(pcall(core.unpack, fromhex '{hex}'))").unwrap();
+        writeln!(
+            body,
+            "do local r = table.pack(pcall(core.unpack, fromhex '{hex}'))"
+        )
+        .unwrap();
         if let Some(error) = vector["error"].as_str() {
             // Upstream takes such a length for negative (docs/deviations.md).
             let error = match error {
@@ -125,8 +133,12 @@ fn unpacked_values_are_as_measured() {
             .unwrap();
         } else {
             let values = vector["values"].as_array().unwrap();
-            writeln!(body, "same(r[1], true, '{hex}') same(r.n - 1, {}, '{hex}')", values.len())
-                .unwrap();
+            writeln!(
+                body,
+                "same(r[1], true, '{hex}') same(r.n - 1, {}, '{hex}')",
+                values.len()
+            )
+            .unwrap();
             for (i, value) in values.iter().enumerate() {
                 writeln!(
                     body,
@@ -178,7 +190,10 @@ fn the_plain_codec_reports_errors_like_lua() {
             Some(error) if error.starts_with("Invalid") => {
                 let invalid = result.expect_err(hex);
                 assert_eq!(
-                    format!("Invalid serialize stream {} (line:{})", invalid.left, invalid.line),
+                    format!(
+                        "Invalid serialize stream {} (line:{})",
+                        invalid.left, invalid.line
+                    ),
                     error,
                     "{hex}"
                 );

@@ -76,9 +76,9 @@ impl<'a> Reader<'a> {
         match first & 7 {
             tag::NIL => Ok(Item::Nil),
             tag::BOOLEAN => Ok(Item::Boolean(cookie != 0)),
-            tag::NUMBER if cookie == width::REAL => {
-                Ok(Item::Real(f64::from_bits(u64::from_le_bytes(self.take(417)?))))
-            }
+            tag::NUMBER if cookie == width::REAL => Ok(Item::Real(f64::from_bits(
+                u64::from_le_bytes(self.take(417)?),
+            ))),
             tag::NUMBER => Ok(Item::Integer(self.integer(cookie)?)),
             tag::POINTER => Ok(Item::Pointer(u64::from_le_bytes(self.take(427)?))),
             tag::SHORT => Ok(Item::String(self.bytes(cookie as usize)?)),

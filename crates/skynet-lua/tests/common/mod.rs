@@ -11,9 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use skynet_core::{
-    Context, Driver, InitError, Message, Node, NodeBuilder, Service, SimEnd, ptype,
-};
+use skynet_core::{Context, Driver, InitError, Message, Node, NodeBuilder, Service, SimEnd, ptype};
 
 /// A log line: who wrote it, and the text.
 pub type Line = (u32, String);
@@ -134,7 +132,11 @@ impl TestNode {
                 return line.clone();
             }
             let late = self.node.sim().is_some()
-                || self.lines.changed.wait_for(&mut lines, PATIENCE).timed_out();
+                || self
+                    .lines
+                    .changed
+                    .wait_for(&mut lines, PATIENCE)
+                    .timed_out();
             assert!(!late, "no log line with {text:?} in {:#?}", *lines);
         }
     }
