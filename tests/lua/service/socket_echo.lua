@@ -3,8 +3,10 @@ local skynet = require "skynet"
 local socket = require "skynet.socket"
 
 local function echo(id)
-	for line in socket.readline, id do
+	local line = socket.readline(id)
+	while line do
 		socket.write(id, "echo: " .. line .. "\n")
+		line = socket.readline(id)
 	end
 	socket.close(id)
 end
