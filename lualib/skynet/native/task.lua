@@ -25,9 +25,8 @@ function M.task(what)
 		end
 		return
 	elseif kind == "thread" then
-		return (native.session_of(what))
+		return native.session_of(what)
 	end
-	return nil
 end
 
 function M.uniqtask()

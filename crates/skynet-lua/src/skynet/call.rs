@@ -8,7 +8,7 @@ use skynet_core::ptype;
 use super::coro::{check_yield, new_session, suspend, wait_for};
 use super::send::{Packed, class_id, pack_with, push_class, take};
 use super::sessions::{Kind, Waiter, Watch};
-use super::state::{Wake, flag};
+use super::state::{NONE, Wake, flag};
 use super::tools::*;
 use super::{lib, serial, trace};
 use crate::ffi::*;
@@ -40,23 +40,35 @@ unsafe fn launch(
     // giving it away nothing raises.
     unsafe {
         let s = sched(vm);
-        let target = target(L, address);
-        let session = new_session(vm);
+        let given = target(L, address);
         let context = context(vm);
+        // A local name is resolved once, before a session is used up.
+        let to = match given {
+            Target::Name([b'.', name @ ..]) => match context.node().find_name(name) {
+                Some(handle) => Target::Handle(handle),
+                None => dead(L, address, raw),
+            },
+            other => other,
+        };
+        let session = new_session(vm);
         let coro = (*s).running;
         if serial::in_use(vm) {
             serial::note_call(vm, session);
         }
         let payload = take(L, vm, packed);
-        let sent = send_to(context, target, 0, id, session, payload);
+        let sent = send_to(context, to, 0, id, session, payload);
         if sent != Sent::Yes {
             if serial::in_use(vm) {
                 serial::forget_call(vm, session);
             }
             dead(L, address, raw);
         }
+        if coro == NONE {
+            // The yield to come raises: nobody will wait.
+            return session;
+        }
         let mut waiter = Waiter::new(Kind::Coro, coro);
-        match target {
+        match given {
             Target::Handle(handle) => {
                 waiter.watching = Watch::Number;
                 waiter.watch = handle;

@@ -57,7 +57,10 @@ lua_functions! {
         (*vm).text.clear();
         match context(vm).node().env().get(key) {
             Some(value) => (*vm).text = value,
-            None => return 0,
+            None => {
+                lua_pushnil(L);
+                return 1;
+            }
         }
         push_bytes(L, &(*vm).text);
         1
@@ -107,6 +110,7 @@ lua_functions! {
     /// `skynet.stat(what)`
     pub(super) fn stat(L, vm) {
         let context = context(vm);
+        lua_settop(L, 1);
         match text_at(L, 1) {
             b"mqlen" => lua_pushinteger(L, context.mailbox_length() as lua_Integer),
             b"message" => lua_pushinteger(L, context.stat().message_count as lua_Integer),

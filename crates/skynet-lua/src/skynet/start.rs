@@ -113,15 +113,12 @@ unsafe fn finished(L: *mut lua_State, vm: *mut Vm, status: c_int) -> c_int {
             tell_launcher(L, vm, c"LAUNCHOK", None);
             return 0;
         }
-        lua_pushstring(L, c"init service failed: ".as_ptr());
-        lua_pushvalue(L, -2);
         if lua_type(L, -1) != LUA_TSTRING {
             luaL_tolstring(L, -1, std::ptr::null_mut());
-            lua_remove(L, -2);
         }
         let cause = lua_gettop(L);
+        lua_pushstring(L, c"init service failed: ".as_ptr());
         lua_pushvalue(L, cause);
-        lua_insert(L, cause);
         lua_concat(L, 2);
         // ..., cause, line
         context(vm).log(string_at(L, -1).unwrap_or_default());

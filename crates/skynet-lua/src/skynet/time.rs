@@ -57,6 +57,10 @@ unsafe fn sleep_on(
     // SAFETY: called by a native function as its last act.
     unsafe {
         let s = sched(vm);
+        if (*s).running == NONE {
+            // Raises: nobody will wait.
+            return suspend(L, vm, ctx, woken);
+        }
         push_table(L, &raw mut (*s).refs.sleepers, false);
         lua_pushvalue(L, 1);
         if lua_rawget(L, -2) != LUA_TNIL {
@@ -84,8 +88,9 @@ unsafe fn keep_token(L: *mut lua_State, index: c_int) {
         lua_settop(L, index);
         if lua_type(L, index) == LUA_TNIL {
             lua_pushthread(L);
+            lua_replace(L, index);
         }
-        lua_replace(L, 1);
+        lua_copy(L, index, 1);
         lua_settop(L, 1);
     }
 }
