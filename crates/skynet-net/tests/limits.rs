@@ -46,10 +46,8 @@ fn limit_descriptors(limit: u64) {
         rlim_max: limit,
     };
     // SAFETY: a valid structure.
-    assert_eq!(
-        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) },
-        0
-    );
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    assert_eq!(result, 0);
 }
 
 #[test]

@@ -148,13 +148,13 @@ proptest! {
                 }
             }
         }
-        for fd in 0..3 {
+        for (fd, got) in got.iter().enumerate() {
             let sent: Vec<_> = packets
                 .iter()
                 .filter(|(of, _)| *of == fd as i32)
                 .map(|(_, data)| data.clone())
                 .collect();
-            prop_assert_eq!(&got[fd], &sent);
+            prop_assert_eq!(got, &sent);
         }
     }
 

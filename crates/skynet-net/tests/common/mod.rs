@@ -56,6 +56,9 @@ impl Event {
 type Job = Box<dyn FnOnce(&Context, &Net) + Send>;
 type Jobs = Arc<Mutex<VecDeque<Job>>>;
 
+/// The test's side of a service that was just created.
+type Made = (Receiver<Event>, Jobs);
+
 struct ProbeService {
     events: Sender<Event>,
     jobs: Jobs,
@@ -108,7 +111,7 @@ impl Service for LogService {
 pub struct Bed {
     pub node: Arc<Node>,
     pub net: Arc<Net>,
-    made: Arc<Mutex<Option<(Receiver<Event>, Jobs)>>>,
+    made: Arc<Mutex<Option<Made>>>,
     log: Arc<Mutex<Vec<String>>>,
 }
 
