@@ -8,8 +8,8 @@
 use std::ffi::c_int;
 use std::ptr::null_mut;
 
-use super::sessions::{Kind, Waiter};
-use super::state::{Coro, NONE, State, Wake, Yielded, flag};
+use super::sessions::{Kind, Waiter, Watch};
+use super::state::{Coro, NONE, State, Wake, Yielded, flag, special};
 use super::tools::*;
 use super::{serial, trace};
 use crate::ffi::*;
@@ -169,31 +169,12 @@ pub(super) unsafe fn run(L: *mut lua_State, vm: *mut Vm, index: u32, nargs: c_in
     // SAFETY: the caller vouches for L, vm and the coroutine; fields are
     // borrowed for single statements.
     unsafe {
-        let s = sched(vm);
-        let outer = (*s).running;
         loop {
-            let coro = &mut (&mut (*s).coros)[index as usize];
-            coro.state = State::Running;
-            coro.waiting = 0;
-            let thread = coro.thread;
-            (*s).running = index;
-            (*s).yielded = Yielded::No;
-            let mut results = 0;
-            let profiled = (*vm).profiling && lib_profile::profile_in(L, thread);
-            let status = vm::resume(vm, thread, L, nargs, &mut results);
-            (*s).running = outer;
-            if profiled {
-                lib_profile::profile_out(L, thread);
-            }
-            (*s).wake = Wake::None;
-            if status == LUA_YIELD && results == 0 && (*s).yielded == Yielded::Suspend {
-                (&mut (*s).coros)[index as usize].state = State::Suspended;
-            } else if status == LUA_OK {
-                finish(L, vm, index);
-            } else if !stopped(L, vm, index, status, results) {
+            let (status, results) = resume(L, vm, index, nargs);
+            if !went_well(vm, index, status, results) && !stopped(L, vm, index, status, results) {
                 return;
             }
-            if (*s).woken.0 == (*s).woken.1 && (*s).failed.is_empty() {
+            if !has_more(vm) {
                 return;
             }
             match next(L, vm) {
@@ -201,6 +182,116 @@ pub(super) unsafe fn run(L: *mut lua_State, vm: *mut Vm, index: u32, nargs: c_in
                 None => return,
             }
         }
+    }
+}
+
+/// Resumes a coroutine, as the running one. Raises only while it is profiled.
+#[inline]
+unsafe fn resume(L: *mut lua_State, vm: *mut Vm, index: u32, nargs: c_int) -> (c_int, c_int) {
+    // SAFETY: as `run`.
+    unsafe {
+        let s = sched(vm);
+        let outer = (*s).running;
+        let coro = &mut (&mut (*s).coros)[index as usize];
+        coro.state = State::Running;
+        coro.waiting = 0;
+        let thread = coro.thread;
+        (*s).running = index;
+        (*s).yielded = Yielded::No;
+        let mut results = 0;
+        let profiled = (*vm).profiling && lib_profile::profile_in(L, thread);
+        let status = vm::resume(vm, thread, L, nargs, &mut results);
+        (*s).running = outer;
+        (*s).wake = Wake::None;
+        if profiled {
+            lib_profile::profile_out(L, thread);
+        }
+        (status, results)
+    }
+}
+
+/// Settles the two usual ends of a run, without raising: the coroutine waits
+/// for a session, or returned and owes nothing. False if it is another.
+#[inline]
+unsafe fn went_well(vm: *mut Vm, index: u32, status: c_int, results: c_int) -> bool {
+    // SAFETY: as `run`.
+    unsafe {
+        let s = sched(vm);
+        let coro = &mut (&mut (*s).coros)[index as usize];
+        if status == LUA_YIELD && results == 0 && (*s).yielded == Yielded::Suspend {
+            coro.state = State::Suspended;
+            return true;
+        }
+        if status == LUA_OK && coro.flags & !flag::REQUEST == 0 {
+            coro.state = State::Pooled;
+            coro.flags = 0;
+            // It has no to-be-closed variables at this level.
+            lua_settop(coro.thread, 0);
+            (*s).pool.push(index);
+            if (*s).init == index {
+                (*s).init = NONE;
+            }
+            return true;
+        }
+        false
+    }
+}
+
+/// Whether wakeups or failures are to be handled.
+#[inline]
+unsafe fn has_more(vm: *mut Vm) -> bool {
+    // SAFETY: the caller vouches for vm.
+    unsafe {
+        let s = sched(vm);
+        (*s).woken.0 != (*s).woken.1 || !(*s).failed.is_empty()
+    }
+}
+
+/// Wakes the coroutine that waits for the current answer, outside of any
+/// protected call. False, with nothing done, if it is not that simple. What the
+/// coroutine leaves to do is done by the protected `rest` (see [`take_rest`]).
+#[inline]
+pub(super) unsafe fn answer_directly(vm: *mut Vm, session: i32, rest: impl FnOnce()) -> bool {
+    // SAFETY: as `run`, on the main thread, which rests. Nothing here raises:
+    // the resume protects what runs in it.
+    unsafe {
+        let s = sched(vm);
+        let Some(waiter) = (*s).pending.get(session) else {
+            return false;
+        };
+        if waiter.kind != Kind::Coro
+            || waiter.watching == Watch::Name
+            || (*s).special & (special::HOOK | special::TIMERS) != 0
+            || (*vm).profiling
+            || !is_waiting(vm, waiter.index, session)
+        {
+            return false;
+        }
+        (*s).pending.remove(session);
+        (*s).wake = Wake::Answer;
+        let (status, results) = resume((*vm).main, vm, waiter.index, 0);
+        if !went_well(vm, waiter.index, status, results) {
+            (*s).unsettled = Some((waiter.index, status, results));
+            rest();
+        } else if has_more(vm) || !(*s).forks.is_empty() {
+            rest();
+        }
+        true
+    }
+}
+
+/// The rest of [`answer_directly`], in protected mode.
+pub(super) unsafe fn take_rest(L: *mut lua_State, vm: *mut Vm) {
+    // SAFETY: as `run`.
+    unsafe {
+        let mut more = true;
+        if let Some((index, status, results)) = (*sched(vm)).unsettled.take() {
+            more = stopped(L, vm, index, status, results);
+        }
+        if more {
+            settle(L, vm);
+        }
+        drain_forks(L, vm);
     }
 }
 
@@ -214,30 +305,20 @@ pub(super) unsafe fn settle(L: *mut lua_State, vm: *mut Vm) {
     }
 }
 
-/// The main function returned.
-#[inline]
+/// The main function returned while more than its request is to be cleared.
 unsafe fn finish(L: *mut lua_State, vm: *mut Vm, index: u32) {
     // SAFETY: as `run`.
     unsafe {
         let s = sched(vm);
         let coro = (&(*s).coros)[index as usize];
-        if coro.flags & !flag::REQUEST != 0 {
-            if coro.flags & flag::OWES != 0 && coro.session != 0 {
-                forgotten(vm, coro);
-            }
-            if coro.flags & flag::TRACED != 0 {
-                trace::line(L, vm, index, b"end", None);
-            }
-            forget_request(vm, index);
+        if coro.flags & flag::OWES != 0 && coro.session != 0 {
+            forgotten(vm, coro);
         }
-        if (*s).init == index {
-            (*s).init = NONE;
+        if coro.flags & flag::TRACED != 0 {
+            trace::line(L, vm, index, b"end", None);
         }
-        lua_settop(coro.thread, 0);
-        let place = &mut (&mut (*s).coros)[index as usize];
-        place.state = State::Pooled;
-        place.flags = 0;
-        (*s).pool.push(index);
+        forget_request(vm, index);
+        went_well(vm, index, LUA_OK, 0);
     }
 }
 
@@ -261,7 +342,7 @@ unsafe fn forgotten(vm: *mut Vm, coro: Coro) {
     }
 }
 
-/// A coroutine stopped otherwise than by finishing or waiting. Returns whether
+/// A coroutine stopped otherwise than [`went_well`] expects. Returns whether
 /// wakeups and failures are handled now.
 #[cold]
 unsafe fn stopped(
@@ -275,6 +356,10 @@ unsafe fn stopped(
     unsafe {
         let s = sched(vm);
         let thread = (&(*s).coros)[index as usize].thread;
+        if status == LUA_OK {
+            finish(L, vm, index);
+            return true;
+        }
         if status != LUA_YIELD {
             died(L, vm, index, status);
             return false;

@@ -38,11 +38,10 @@ pub unsafe fn dispatch(vm: *mut Vm, context: &Context, message: Message) {
             kind: message.kind(),
             unanswered: false,
         };
-        let mut step: lua_CFunction = route_and_forks;
-        // A step that fails is one of ours that found no memory. Each round
-        // takes work off the queues, so this ends.
-        while !protected(vm, step) {
-            step = forks_only;
+        let direct = message.kind() == ptype::RESPONSE
+            && coro::answer_directly(vm, message.session, || steps(vm, rest));
+        if !direct {
+            steps(vm, route_and_forks);
         }
         if (*s).special & special::SERIAL != 0 {
             serial::run_waiting(vm);
@@ -50,6 +49,19 @@ pub unsafe fn dispatch(vm: *mut Vm, context: &Context, message: Message) {
         (*s).current = Current::default();
         if !(*s).errors.is_empty() || (*s).memory_error {
             report(vm, context, &message);
+        }
+    }
+}
+
+/// Calls a step in protected mode. One that fails is a routing step that raised,
+/// or ours that found no memory; then what is left in the queues is done. Each
+/// round takes work off them, so this ends.
+pub(super) unsafe fn steps(vm: *mut Vm, first: lua_CFunction) {
+    let mut step = first;
+    // SAFETY: the caller vouches for vm.
+    unsafe {
+        while !protected(vm, step) {
+            step = forks_only;
         }
     }
 }
@@ -64,7 +76,7 @@ fn refuse_after_exit(context: &Context, message: &Message) {
 }
 
 /// Calls a step in protected mode; false if it raised.
-pub(super) unsafe fn protected(vm: *mut Vm, step: lua_CFunction) -> bool {
+unsafe fn protected(vm: *mut Vm, step: lua_CFunction) -> bool {
     // SAFETY: the caller vouches for vm; between messages its main thread is
     // empty, so there are free slots.
     unsafe {
@@ -144,7 +156,12 @@ lua_functions! {
         0
     }
 
-    pub(super) fn forks_only(L, vm) {
+    fn rest(L, vm) {
+        coro::take_rest(L, vm);
+        0
+    }
+
+    fn forks_only(L, vm) {
         coro::drain_forks(L, vm);
         0
     }
@@ -232,9 +249,7 @@ unsafe fn answer(L: *mut lua_State, vm: *mut Vm) {
         };
         match waiter.kind {
             Kind::Coro => {
-                if waiter.watching == Watch::Name || (*s).special & special::TIMERS != 0 {
-                    (*s).forget(session);
-                }
+                (*s).forget(session);
                 let state = (&(*s).coros)[waiter.index as usize].state;
                 if state == State::Fresh {
                     first_run(L, vm, waiter.index);

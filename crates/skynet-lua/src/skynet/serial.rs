@@ -232,10 +232,7 @@ pub(super) unsafe fn run_waiting(vm: *mut Vm) {
                 kind: next.kind,
                 unanswered: false,
             };
-            let mut step: lua_CFunction = route::route_and_forks;
-            while !route::protected(vm, step) {
-                step = route::forks_only;
-            }
+            route::steps(vm, route::route_and_forks);
             (*s).cold().serial.current = None;
         }
         if (*s).exited {

@@ -1,7 +1,8 @@
 //! Which session is waited for by whom: a small open-addressing hash table.
 //!
-//! Sessions are handed out in ascending order, so the number itself spreads
-//! well; removal shifts entries back, so there are no tombstones.
+//! Removal shifts entries back, so there are no tombstones. Sessions are handed
+//! out in ascending order; they are spread, since a long run of neighbours would
+//! have to be walked through at each removal from it.
 
 /// What a session stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +80,8 @@ const FREE: Place = (
 pub(super) struct Sessions {
     places: Box<[Place]>,
     len: usize,
+    /// 32 - log2 of the number of places.
+    shift: u32,
 }
 
 impl Sessions {
@@ -87,7 +90,8 @@ impl Sessions {
     }
 
     fn home(&self, session: i32) -> usize {
-        session as usize & self.mask()
+        // Multiplied by 2^32 / golden ratio; the high bits are the good ones.
+        ((session as u32).wrapping_mul(0x9E37_79B1) >> self.shift) as usize
     }
 
     fn find(&self, session: i32) -> Option<usize> {
@@ -144,6 +148,7 @@ impl Sessions {
 
     fn resize(&mut self, size: usize) {
         let old = std::mem::replace(&mut self.places, vec![FREE; size].into_boxed_slice());
+        self.shift = 32 - size.trailing_zeros();
         for (session, waiter) in old {
             if session != 0 {
                 self.put(session, waiter);

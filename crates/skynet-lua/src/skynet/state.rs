@@ -208,6 +208,8 @@ pub struct Scheduler {
     pub(super) errors: Vec<u8>,
     /// A coroutine died of a memory error.
     pub(super) memory_error: bool,
+    /// A coroutine that stopped, with status and number of results: see `coro::answer_directly`.
+    pub(super) unsettled: Option<(u32, i32, i32)>,
     /// Timers on their way to coroutines of their own.
     pub(super) timers: Vec<(i32, super::sessions::Waiter)>,
     /// The coroutine of the start function while it has not finished.
@@ -238,6 +240,7 @@ impl Default for Scheduler {
             cause: None,
             errors: Vec::new(),
             memory_error: false,
+            unsettled: None,
             timers: Vec::new(),
             init: NONE,
             cold: None,
