@@ -17,10 +17,11 @@
 //!
 //! # The watcher
 //! Waking an idle core costs more than several whole messages, so a worker that
-//! wakes a single service keeps it in its LIFO slot and wakes nobody. For the
-//! case that its callback then runs long, one idle worker, the *watcher*,
-//! parks with a time-out as long as any worker is busy, and takes what sat in a
-//! slot for a whole period without its worker starting another dispatch. A
+//! wakes a service or two keeps them in its LIFO slot and its FIFO and wakes
+//! nobody. For the case that its callback then runs long, one idle worker, the
+//! *watcher*, parks with a time-out as long as any worker is busy, and takes
+//! what is in a FIFO, and what sat in a slot for a whole period without its
+//! worker starting another dispatch. A
 //! pusher that sees no watcher wakes one. The watcher retires to ordinary sleep
 //! after it saw all other workers asleep for some periods; then an idle node
 //! uses no CPU.

@@ -117,6 +117,11 @@ impl Local {
     }
 }
 
+/// How long a FIFO must be for another worker to be woken at once. A shorter
+/// one is done by its own worker before a sleeping core is awake, or taken by
+/// the watcher after a period (idle.rs).
+const BACKLOG: usize = 2;
+
 /// What the pusher should do about sleeping workers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wake {
@@ -160,16 +165,21 @@ impl RunQueues {
         if displaced == 0 {
             return Wake::Watch;
         }
-        queues.fifo.push(displaced);
-        Wake::Needed
+        if queues.fifo.push(displaced) >= BACKLOG {
+            Wake::Needed
+        } else {
+            Wake::Watch
+        }
     }
 
     /// Worker `index` has run this service, which has more to do.
     pub(crate) fn push_back(&self, index: usize, task: Task) -> Wake {
         let queues = &self.workers[index];
         let length = queues.fifo.push(task);
-        if length > 1 || queues.slot.load(Ordering::Relaxed) != 0 {
+        if length >= BACKLOG {
             Wake::Needed
+        } else if queues.slot.load(Ordering::Relaxed) != 0 {
+            Wake::Watch
         } else {
             Wake::No
         }
