@@ -23,11 +23,20 @@ const DEFINES: &[(&str, Option<&str>)] = &[
 /// The folder of the `lua-src` crate, as cargo resolved it.
 fn lua_source_dir() -> PathBuf {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(["metadata", "--format-version", "1", "--offline", "--locked"])
-        .current_dir(env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo"))
-        .output()
-        .expect("cargo metadata runs");
+    let metadata = |network: &[&str]| {
+        Command::new(&cargo)
+            .args(["metadata", "--format-version", "1", "--locked"])
+            .args(network)
+            .current_dir(env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo"))
+            .output()
+            .expect("cargo metadata runs")
+    };
+    // It wants every package that any platform or test needs; a plain build has
+    // downloaded only its own. So the first build may have to go online again.
+    let mut output = metadata(&["--offline"]);
+    if !output.status.success() {
+        output = metadata(&[]);
+    }
     let text = String::from_utf8_lossy(&output.stdout);
     let end = "/Cargo.toml\"";
     for part in text.split("\"manifest_path\":\"").skip(1) {
