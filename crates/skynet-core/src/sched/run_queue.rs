@@ -120,7 +120,7 @@ impl Local {
 /// How long a FIFO must be for another worker to be woken at once. A shorter
 /// one is done by its own worker before a sleeping core is awake, or taken by
 /// the watcher after a period (idle.rs).
-const BACKLOG: usize = 2;
+const BACKLOG: usize = 4;
 
 /// What the pusher should do about sleeping workers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
