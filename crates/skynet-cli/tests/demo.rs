@@ -112,7 +112,11 @@ fn coins_are_kept_in_a_file() {
     assert!(picked);
     node.signal(libc::SIGTERM);
     assert_eq!(node.wait().code(), Some(0));
-    assert!(dir.read("game-store.txt").contains("midas 42"), "{}", dir.read("game-store.txt"));
+    assert!(
+        dir.read("game-store.txt").contains("midas 42"),
+        "{}",
+        dir.read("game-store.txt")
+    );
 }
 
 #[test]

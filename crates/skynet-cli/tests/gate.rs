@@ -119,7 +119,9 @@ fn a_client_that_resets_the_connection() {
     // Half a packet, then a reset (linger 0).
     client.0.write_all(b"\0\x09half").expect("sent");
     let socket = socket2::SockRef::from(&client.0);
-    socket.set_linger(Some(std::time::Duration::ZERO)).expect("a socket");
+    socket
+        .set_linger(Some(std::time::Duration::ZERO))
+        .expect("a socket");
     drop(client);
     node.expect("closed");
     let mut other = Client::connect(port);
@@ -169,8 +171,16 @@ fn a_port_that_is_in_use() {
     let run = run(dir.path(), &["config"]);
     assert_eq!(run.status.code(), Some(0), "{}", run.stdout);
     assert!(run.stdout.contains("Listen error"), "{}", run.stdout);
-    assert!(run.stdout.contains("Address already in use"), "{}", run.stdout);
-    assert!(run.stdout.contains("the gate lives, port "), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("Address already in use"),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        run.stdout.contains("the gate lives, port "),
+        "{}",
+        run.stdout
+    );
 }
 
 #[test]

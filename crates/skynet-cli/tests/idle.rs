@@ -80,7 +80,10 @@ fn an_idle_node_makes_no_context_switches() {
         .filter(|(_, (name, _))| name == "monitor")
         .map(|(id, (_, count))| count - before.get(id).map_or(0, |(_, count)| *count))
         .sum();
-    assert!(monitor <= 12, "the monitor switched {monitor} times in 10 s");
+    assert!(
+        monitor <= 12,
+        "the monitor switched {monitor} times in 10 s"
+    );
     node.signal(libc::SIGTERM);
     assert_eq!(node.wait().code(), Some(0));
 }
