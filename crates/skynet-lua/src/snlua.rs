@@ -10,7 +10,7 @@ use crate::callback::{self, error_text};
 use crate::ffi::*;
 use crate::host::{DEFAULT_LUA_PATH, LuaHost};
 use crate::interrupt::{self, Shared};
-use crate::vm::{Callback, NOTICE_IDLE, VM_KEY, Vm, VmBox};
+use crate::vm::{Callback, NOTICE_IDLE, Vm, VmBox};
 use crate::{embed, idle, lib_codecache, lib_profile, modules};
 
 /// A Lua service.
@@ -328,8 +328,6 @@ unsafe extern "C-unwind" fn open_libraries(L: *mut lua_State) -> c_int {
         lib_profile::replace_coroutine(L);
         lua_pushlightuserdata(L, std::ptr::from_ref(context).cast_mut().cast());
         lua_setfield(L, LUA_REGISTRYINDEX, c"skynet_context".as_ptr());
-        lua_pushboolean(L, 1);
-        lua_rawsetp(L, LUA_REGISTRYINDEX, key(&VM_KEY));
         modules::preload(
             L,
             c"skynet.codecache",

@@ -178,23 +178,15 @@ pub unsafe fn vm_of(L: *mut lua_State) -> *mut Vm {
 /// # Safety
 /// `L` is a live Lua thread.
 pub unsafe fn try_vm_of(L: *mut lua_State) -> *mut Vm {
-    // SAFETY: the caller vouches for L; the registry access is raw and finds
-    // the light userdata that only the host puts there.
-    unsafe {
-        if lua_checkstack(L, 2) == 0 {
-            return null_mut();
-        }
-        let found = lua_rawgetp(L, LUA_REGISTRYINDEX, key(&VM_KEY));
-        lua_settop(L, -2);
-        if found != LUA_TBOOLEAN {
-            return null_mut();
-        }
-        vm_of(L)
+    let mut ud: *mut c_void = null_mut();
+    // SAFETY: the caller vouches for L.
+    let allocator = unsafe { lua_getallocf(L, &mut ud) };
+    if std::ptr::fn_addr_eq(allocator, alloc::allocate as lua_Alloc) {
+        ud.cast()
+    } else {
+        null_mut()
     }
 }
-
-/// Registry key that marks the VM of a service.
-pub(crate) static VM_KEY: u8 = 0;
 
 /// The service of a Lua thread.
 ///
