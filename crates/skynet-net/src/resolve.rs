@@ -150,7 +150,7 @@ impl Resolver {
         let shared = self.0.clone();
         let spawned = std::thread::Builder::new()
             .name("resolver".to_owned())
-            .stack_size(256 << 10)
+            .stack_size(1 << 20)
             .spawn(move || shared.run());
         if let Err(error) = spawned {
             let mut queue = self.0.queue.lock();
