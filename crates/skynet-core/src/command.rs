@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use crate::context::Context;
-use crate::env::leading_integer;
+use crate::env::{leading_integer, sign_and_digits};
 use crate::message::{Handle, Message, ptype};
 use crate::payload::Payload;
 use crate::send::{Address, parse_hex};
@@ -238,24 +238,21 @@ fn signal(context: &Context, text: &[u8]) {
 
 /// C's `strtol(text, NULL, 0)`: decimal, `0x` hexadecimal, `0` octal.
 pub fn parse_base_0(text: &[u8]) -> i64 {
-    let rest = text.trim_ascii_start();
-    let (negative, digits) = match rest {
-        [b'-', tail @ ..] => (true, tail),
-        [b'+', tail @ ..] => (false, tail),
-        tail => (false, tail),
-    };
+    let (negative, digits) = sign_and_digits(text);
     let (base, digits) = match digits {
         [b'0', b'x' | b'X', tail @ ..] => (16, tail),
         [b'0', tail @ ..] => (8, tail),
         tail => (10, tail),
     };
-    let value = digits
+    digits
         .iter()
         .map_while(|&b| (b as char).to_digit(base))
-        .fold(0i64, |value, digit| {
-            value
-                .saturating_mul(i64::from(base))
-                .saturating_add(i64::from(digit))
-        });
-    if negative { -value } else { value }
+        .map(i64::from)
+        .fold(0, |value: i64, digit| {
+            let value = value.saturating_mul(i64::from(base));
+            match negative {
+                true => value.saturating_sub(digit),
+                false => value.saturating_add(digit),
+            }
+        })
 }

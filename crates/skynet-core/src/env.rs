@@ -44,14 +44,21 @@ fn cut(key: &[u8]) -> &[u8] {
     key.split(|&b| b == 0).next().unwrap_or_default()
 }
 
+/// What C's `strtol` reads first: blanks (with the vertical tab, which
+/// [`u8::is_ascii_whitespace`] leaves out) and one sign. Whether it is a minus, and the rest.
+pub(crate) fn sign_and_digits(text: &[u8]) -> (bool, &[u8]) {
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
+    let blanks = text.iter().take_while(|byte| is_blank(byte)).count();
+    match &text[blanks..] {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    }
+}
+
 /// C's `strtol(text, NULL, 10)` for config values (`"3abc"` is 3, `"x"` is 0).
 pub fn leading_integer(text: &[u8]) -> i64 {
-    let rest = text.trim_ascii_start();
-    let (negative, digits) = match rest {
-        [b'-', tail @ ..] => (true, tail),
-        [b'+', tail @ ..] => (false, tail),
-        tail => (false, tail),
-    };
+    let (negative, digits) = sign_and_digits(text);
     let mut value: i64 = 0;
     for byte in digits.iter().take_while(|b| b.is_ascii_digit()) {
         let digit = i64::from(byte - b'0');

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::context::Context;
+use crate::env::sign_and_digits;
 use crate::harbor;
 use crate::message::{Handle, Message, ptype};
 use crate::node::Node;
@@ -63,12 +64,7 @@ impl<'a> Address<'a> {
 
 /// C's `strtoul(text, NULL, 16)`, cut to 32 bits.
 pub fn parse_hex(text: &[u8]) -> Handle {
-    let mut rest = text.trim_ascii_start();
-    let mut negative = false;
-    if let [sign @ (b'+' | b'-'), tail @ ..] = rest {
-        negative = *sign == b'-';
-        rest = tail;
-    }
+    let (negative, mut rest) = sign_and_digits(text);
     if let [b'0', b'x' | b'X', digit, ..] = rest
         && digit.is_ascii_hexdigit()
     {
@@ -79,7 +75,11 @@ pub fn parse_hex(text: &[u8]) -> Handle {
         let Some(digit) = (byte as char).to_digit(16) else {
             break;
         };
-        value = value.saturating_mul(16).saturating_add(u64::from(digit));
+        let Some(more) = value.checked_mul(16) else {
+            // Too large: ULONG_MAX, whatever the sign.
+            return u32::MAX;
+        };
+        value = more + u64::from(digit);
     }
     if negative {
         value = value.wrapping_neg();
@@ -194,6 +194,8 @@ mod tests {
             ("zz", 0),
             ("  0x1f", 0x1f),
             ("-1", u32::MAX),
+            ("\x0b-2", u32::MAX - 1),
+            ("-10000000000000000", u32::MAX),
             ("0x", 0),
             ("1ffffffff", u32::MAX),
         ] {
