@@ -13,9 +13,6 @@ use crate::vm::{NOTICE_IDLE, Vm};
 /// Centiseconds without a message after which a service is quiet.
 const QUIET: u32 = 300;
 
-/// A VM that allocated less than this since its last collection is left alone.
-const WORTH: u64 = 512;
-
 /// Scratch buffers larger than this are given back.
 const KEEP: usize = 4096;
 
@@ -28,7 +25,7 @@ pub(crate) unsafe fn after_dispatch(vm: *mut Vm, context: &Context) {
     // SAFETY: the fields are the VM's own, which this thread runs.
     unsafe {
         (*vm).busy = true;
-        if !(*vm).idle_timer && (*vm).memory.allocated > (*vm).allocated_at_collection + WORTH {
+        if !(*vm).idle_timer && (*vm).memory.allocated > (*vm).allocated_at_collection {
             (*vm).idle_timer = true;
             context.notify_after(QUIET, NOTICE_IDLE);
         }

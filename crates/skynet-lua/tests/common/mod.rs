@@ -95,7 +95,7 @@ pub fn start_with(
     }
     let lines = Arc::new(Lines::default());
     let sink = lines.clone();
-    let builder = change(Node::builder())
+    let builder = Node::builder()
         .env("thread", "2")
         .env("harbor", "0")
         .env("bootstrap", "snlua main")
@@ -107,12 +107,37 @@ pub fn start_with(
         .module("collector", move || {
             Ok(Box::new(Collector(sink.clone())) as Box<dyn Service>)
         });
+    let builder = change(builder);
     let node = skynet_lua::install(builder).build().unwrap();
     node.start().unwrap();
     TestNode { node, lines, dir }
 }
 
+/// Starts a node whose builder has all keys but the log service.
+pub fn start_builder(builder: NodeBuilder, driver: Driver) -> TestNode {
+    let lines = Arc::new(Lines::default());
+    let sink = lines.clone();
+    let builder = builder
+        .driver(driver)
+        .module("logger", move || {
+            Ok(Box::new(Collector(sink.clone())) as Box<dyn Service>)
+        });
+    let node = skynet_lua::install(builder).build().unwrap();
+    node.start().unwrap();
+    TestNode {
+        node,
+        lines,
+        dir: Dir::new(),
+    }
+}
+
 impl TestNode {
+    /// Waits until there is a new log line, or the time has passed.
+    pub fn wait_for_change(&self, most: Duration) {
+        let mut lines = self.lines.all.lock();
+        self.lines.changed.wait_for(&mut lines, most);
+    }
+
     /// Lets a node of the deterministic driver run for this many centiseconds.
     pub fn run_for(&self, centiseconds: u64) -> SimEnd {
         self.node
