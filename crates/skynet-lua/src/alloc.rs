@@ -58,6 +58,10 @@ pub(crate) unsafe extern "C" fn allocate(
     }
     let total = memory.bytes.wrapping_sub(old).wrapping_add(nsize);
     if nsize > old {
+        #[cfg(test)]
+        if failing::now() {
+            return std::ptr::null_mut();
+        }
         if memory.limit != 0 && total > memory.limit {
             return std::ptr::null_mut();
         }
@@ -98,4 +102,36 @@ unsafe fn warn(vm: *mut Vm) {
 /// Bytes in MiB, for log lines.
 pub(crate) fn mebibytes(bytes: usize) -> f64 {
     bytes as f64 / (1024.0 * 1024.0)
+}
+
+/// Making allocations fail, for tests.
+#[cfg(test)]
+pub(crate) mod failing {
+    use std::cell::Cell;
+
+    thread_local! {
+        static LEFT: Cell<u64> = const { Cell::new(u64::MAX) };
+    }
+
+    /// From the `n`-th allocation of this thread on all fail (n from 1); until [`stop`].
+    pub(crate) fn from(n: u64) {
+        LEFT.set(n - 1);
+    }
+
+    /// Allocations work again. True if one has failed.
+    pub(crate) fn stop() -> bool {
+        LEFT.replace(u64::MAX) == 0
+    }
+
+    /// Whether the allocation being made fails. (One that is reached counts.)
+    pub(super) fn now() -> bool {
+        match LEFT.get() {
+            u64::MAX => false,
+            0 => true,
+            left => {
+                LEFT.set(left - 1);
+                false
+            }
+        }
+    }
 }

@@ -27,6 +27,8 @@ pub mod script;
 pub mod seri;
 pub mod skynet;
 mod snlua;
+#[cfg(test)]
+mod sweep;
 pub mod vm;
 
 pub use host::LuaHost;

@@ -70,6 +70,42 @@ impl SnLua {
     }
 }
 
+#[cfg(test)]
+impl SnLua {
+    /// The start without its reports; the cause of a failure.
+    pub(crate) fn start_for_test(&mut self, context: &Context, args: &[u8]) -> Result<(), Vec<u8>> {
+        let vm = VmBox::new(&self.host, context, self.shared.clone())
+            .ok_or_else(|| b"not enough memory".to_vec())?;
+        let pointer = vm.as_ptr();
+        self.vm = Some(vm);
+        // SAFETY: the VM is ours and fresh.
+        unsafe {
+            let _entered = interrupt::enter(pointer);
+            run_loader(pointer, context, args).map_err(|failure| failure.cause)
+        }
+    }
+}
+
+/// Opens the libraries of a VM that is tested without a loader.
+///
+/// # Safety
+/// `vm` is fresh, and this thread runs it.
+#[cfg(test)]
+pub(crate) unsafe fn open_for_test(vm: *mut Vm, context: &Context) -> Result<(), Vec<u8>> {
+    // SAFETY: as in `run_loader`.
+    unsafe {
+        let L = (*vm).main;
+        let mut opening = Opening { vm, context };
+        lua_pushcfunction(L, open_libraries);
+        lua_pushlightuserdata(L, (&raw mut opening).cast());
+        if lua_pcall(L, 1, 0, 0) != LUA_OK {
+            return Err(error_text(L));
+        }
+        lua_sethook(L, None, 0, 0);
+    }
+    Ok(())
+}
+
 /// Why a service did not start: the start of the log line, and the cause.
 struct Failure {
     prefix: Vec<u8>,
