@@ -298,3 +298,6 @@ impl Hooks for LoopReporter {
         node.log(report.handle, &text);
     }
 }
+
+#[cfg(test)]
+mod tests;
