@@ -150,6 +150,9 @@ pub(super) unsafe fn leave(L: *mut lua_State, vm: *mut Vm) -> c_int {
         if !(*s).exited {
             time::discard_forks(L, vm);
             tell_launcher(L, vm);
+            // Before anybody is told: who calls again then finds nobody, not a
+            // mailbox that will be thrown away.
+            context(vm).node().retire(context(vm).handle());
             refuse_requests(vm);
             close_coroutines(L, vm);
             refuse_responses(vm);

@@ -166,6 +166,29 @@ impl TestNode {
         }
     }
 
+    /// Waits until a log line contains one of `texts`; returns the line.
+    pub fn wait_for_any(&self, texts: &[&str]) -> String {
+        if self.node.sim().is_some() {
+            self.run_for(100_000);
+        }
+        let mut lines = self.lines.all.lock();
+        loop {
+            let found = lines
+                .iter()
+                .find(|(_, line)| texts.iter().any(|text| line.contains(text)));
+            if let Some((_, line)) = found {
+                return line.clone();
+            }
+            let late = self.node.sim().is_some()
+                || self
+                    .lines
+                    .changed
+                    .wait_for(&mut lines, PATIENCE)
+                    .timed_out();
+            assert!(!late, "none of {texts:?} in {:#?}", *lines);
+        }
+    }
+
     /// All log lines so far.
     pub fn lines(&self) -> Vec<Line> {
         self.lines.all.lock().clone()
