@@ -13,8 +13,11 @@ use crate::vm::{NOTICE_IDLE, Vm};
 /// Centiseconds without a message after which a service is quiet.
 const QUIET: u32 = 300;
 
-/// Scratch buffers larger than this are given back.
+/// Scratch buffers larger than this are given back by a quiet service.
 const KEEP: usize = 4096;
+
+/// Scratch buffers larger than this are given back after each message.
+const LARGE: usize = 1 << 20;
 
 /// Notes that the service was active; sees to it that somebody looks later.
 ///
@@ -25,6 +28,9 @@ pub(crate) unsafe fn after_dispatch(vm: *mut Vm, context: &Context) {
     // SAFETY: the fields are the VM's own, which this thread runs.
     unsafe {
         (*vm).busy = true;
+        if (*vm).scratch.capacity() > LARGE {
+            (*vm).scratch = Vec::new();
+        }
         if !(*vm).idle_timer && (*vm).memory.allocated > (*vm).allocated_at_collection {
             (*vm).idle_timer = true;
             context.notify_after(QUIET, NOTICE_IDLE);

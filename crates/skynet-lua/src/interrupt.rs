@@ -45,6 +45,8 @@ pub(crate) struct Shared {
 /// The debug hook of a thread before an interrupt replaced it.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct SavedHook {
+    /// The thread it belongs to, only to be compared.
+    thread: usize,
     function: Option<lua_Hook>,
     mask: c_int,
     count: c_int,
@@ -144,6 +146,7 @@ extern "C" fn handler(_: c_int) {
         let function = lua_gethook(thread);
         if !function.is_some_and(|f| std::ptr::fn_addr_eq(f, hook as lua_Hook)) {
             (*vm).saved_hook = SavedHook {
+                thread: thread as usize,
                 function,
                 mask: lua_gethookmask(thread),
                 count: lua_gethookcount(thread),
@@ -159,8 +162,12 @@ unsafe extern "C-unwind" fn hook(L: *mut lua_State, _: *mut lua_Debug) {
     // are gone before the error is raised.
     unsafe {
         let vm = vm_of(L);
-        let saved = (*vm).saved_hook;
-        (*vm).saved_hook = SavedHook::default();
+        // A hook that fires late, after another thread was interrupted, finds
+        // that one's; then there is nothing to put back.
+        let mut saved = SavedHook::default();
+        if (*vm).saved_hook.thread == L as usize {
+            saved = std::mem::take(&mut (*vm).saved_hook);
+        }
         lua_sethook(L, saved.function, saved.mask, saved.count);
         let shared = &(*vm).shared;
         let wanted = shared.wanted.swap(0, Ordering::Relaxed);
