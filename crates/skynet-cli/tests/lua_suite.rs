@@ -22,20 +22,32 @@ fn suites() -> Vec<String> {
     names
 }
 
+/// Suites of the network modules, which also run on a library in Lua over the low-level modules.
+const NETWORK: &[&str] = &["gate_service", "netpack", "socket"];
+
+/// The native library, or one written in Lua, as projects carry one.
+#[derive(Clone, Copy)]
+enum Library {
+    Native,
+    Lua,
+}
+
 /// Runs one suite; its output and how it ended.
-fn run(name: &str, workers: usize) -> (ExitStatus, String) {
+fn run(name: &str, workers: usize, library: Library) -> (ExitStatus, String) {
     let dir = Dir::new();
-    let lua = source_tree()
-        .canonicalize()
-        .expect("the source tree")
-        .join("tests/lua");
-    let lua = lua.display();
+    let tree = source_tree().canonicalize().expect("the source tree");
+    let lua = tree.join("tests/lua");
+    let (tree, lua) = (tree.display(), lua.display());
+    let path = match library {
+        Library::Native => "./lualib/?.lua;./lualib/?/init.lua".to_owned(),
+        Library::Lua => format!("{tree}/tests/fixtures/lualib/?.lua;{tree}/lualib/?.lua"),
+    };
     dir.write(
         "config",
         &format!(
             "harbor = 0\nthread = {workers}\nstart = \"{name}\"\n\
              luaservice = \"{lua}/?.lua;{lua}/service/?.lua;./service/?.lua\"\n\
-             lua_path = \"{lua}/lib/?.lua;./lualib/?.lua;./lualib/?/init.lua\"\n\
+             lua_path = \"{lua}/lib/?.lua;{path}\"\n\
              snax = \"{lua}/service/?.lua\"\nlogpath = \".\"\n"
         ),
     );
@@ -44,8 +56,8 @@ fn run(name: &str, workers: usize) -> (ExitStatus, String) {
     (status, node.output())
 }
 
-fn run_all(workers: usize) {
-    let queue = Mutex::new(suites());
+fn run_all(names: Vec<String>, workers: usize, library: Library) {
+    let queue = Mutex::new(names);
     let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..PARALLEL {
@@ -53,7 +65,7 @@ fn run_all(workers: usize) {
                 loop {
                     let next = queue.lock().expect("names").pop();
                     let Some(name) = next else { return };
-                    let (status, output) = run(&name, workers);
+                    let (status, output) = run(&name, workers, library);
                     if !status.success() || !output.contains("SUITE PASSED") {
                         let text = format!("---- {name}, {status} ----\n{output}");
                         failures.lock().expect("texts").push(text);
@@ -72,10 +84,16 @@ fn run_all(workers: usize) {
 
 #[test]
 fn passes_with_one_worker() {
-    run_all(1);
+    run_all(suites(), 1, Library::Native);
 }
 
 #[test]
 fn passes_with_forty_workers() {
-    run_all(40);
+    run_all(suites(), 40, Library::Native);
+}
+
+#[test]
+fn network_modules_pass_on_a_library_in_lua() {
+    let names = NETWORK.iter().map(|name| (*name).to_owned()).collect();
+    run_all(names, 4, Library::Lua);
 }
