@@ -18,7 +18,7 @@ use crate::vm::{Vm, VmBox};
 const MOST: u64 = 20_000;
 
 /// Runs a test inside a service, on the thread of the test.
-struct Probe(fn(&Context));
+pub(crate) struct Probe(pub(crate) fn(&Context));
 
 impl Service for Probe {
     fn init(&mut self, context: &Context, _: Option<&[u8]>) -> Result<(), InitError> {
@@ -44,7 +44,7 @@ fn inside(body: fn(&Context)) {
 }
 
 /// A VM with libraries, in the service of `context`.
-fn vm(context: &Context) -> VmBox {
+pub(crate) fn vm(context: &Context) -> VmBox {
     let host = Arc::new(LuaHost::default());
     let vm = VmBox::new(&host, context, Arc::default()).expect("memory");
     // SAFETY: the VM is ours and fresh.
@@ -54,7 +54,7 @@ fn vm(context: &Context) -> VmBox {
 
 /// Calls the function on the top of the stack with failing allocations; it
 /// stays there. Returns how many allocations a whole run makes.
-unsafe fn sweep(vm: *mut Vm, what: &str) -> u64 {
+pub(crate) unsafe fn sweep(vm: *mut Vm, what: &str) -> u64 {
     // SAFETY: the VM is the test's own.
     unsafe {
         let L = (*vm).main;

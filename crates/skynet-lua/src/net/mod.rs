@@ -12,6 +12,8 @@ mod netpack;
 mod owned;
 mod record;
 mod send;
+#[cfg(test)]
+mod sweep;
 
 pub(crate) use client::luaopen as luaopen_client_socket;
 pub(crate) use driver::luaopen as luaopen_socketdriver;
