@@ -160,7 +160,7 @@ skynet.start(function()
 	skynet.yield()
 	-- Other protocols go on meanwhile.
 	skynet.call(s, "debug", "PING")
-	equal(skynet.call(s, "lua", "log"), "1 2 3 4 5 6")
+	equal(skynet.call(s, "lua", "log"), "6 1 2 3 4 5")
 	equal(done, 5)
 	skynet.error "DONE"
 end)
