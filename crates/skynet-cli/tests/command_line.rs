@@ -149,3 +149,41 @@ fn a_log_file_that_cannot_be_opened_stops_the_start() {
     );
     assert!(run.stderr.contains("no/such/dir/log"), "{}", run.stderr);
 }
+
+/// What is wrong with a service is said in the log, and the node lives.
+#[test]
+fn broken_services_are_reported() {
+    let dir = Dir::new();
+    dir.write("syntax.lua", "x = = 1");
+    dir.write(
+        "start.lua",
+        "require('skynet').start(function() error 'no luck' end)",
+    );
+    dir.write("chunk.lua", "error 'bad chunk'");
+    dir.service(
+        "local skynet = require 'skynet' require 'skynet.manager'
+        skynet.start(function()
+            for _, name in ipairs { 'syntax', 'start', 'chunk', 'missing' } do
+                skynet.error('launch', name, pcall(skynet.newservice, name))
+            end
+            skynet.error('module', skynet.launch('nosuch', 'x'))
+            skynet.abort()
+        end)",
+        "",
+    );
+    let run = run(dir.path(), &["config"]);
+    assert_eq!(run.status.code(), Some(0), "{}", run.stdout);
+    for text in [
+        "./syntax.lua:1: unexpected symbol near '='",
+        "init service failed: ",
+        "start.lua:1: no luck",
+        "chunk.lua:1: bad chunk",
+        "cannot open ./missing.lua",
+        "launch syntax false",
+        "launch start false",
+        "launch chunk false",
+        "launch missing false",
+    ] {
+        assert!(run.stdout.contains(text), "no {text:?} in:\n{}", run.stdout);
+    }
+}
