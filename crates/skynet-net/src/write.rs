@@ -2,6 +2,15 @@
 //!
 //! What a service sends during one dispatch is collected per socket and tried
 //! when the dispatch ends: one system call. Threads outside a dispatch write at once.
+//!
+//! # Room
+//! A write that is refused is followed by an event when there is room. The lost
+//! wake-up would be: the writer is refused, the event comes and finds nothing
+//! blocked, the writer then blocks for ever. So an event that meets a writer
+//! (`busy`) leaves `room_seen`, which the writer cleared before its first call
+//! and reads under the lock before it blocks: then it tries again. The first
+//! time a socket blocks, the event is only asked for after the refusal, and
+//! tells of room that is there by then.
 
 use std::cell::RefCell;
 use std::net::Shutdown;

@@ -120,6 +120,60 @@ fn a_client_that_never_reads_holds_up_nobody() {
     bed.end();
 }
 
+/// Two threads keep a socket full while its reader drains it, so that sends meet writes in
+/// progress and events meet both. A lost wake-up would be a hang, a wrong place a broken message.
+#[test]
+fn a_full_socket_that_is_drained_loses_nothing() {
+    const COUNT: usize = 6000;
+    const HIGH_WATER: u64 = 4 << 20;
+    let bed = Bed::new();
+    let probe = bed.probe();
+    let (mut client, id) = bed.pair(&probe);
+    let senders: Vec<_> = (0..2u8)
+        .map(|sender| {
+            let net = bed.net.clone();
+            std::thread::spawn(move || {
+                for number in 0..COUNT as u32 {
+                    let size = 16 + number as usize * 7919 % 24_000;
+                    let mut bytes = vec![sender; size];
+                    bytes[1..5].copy_from_slice(&number.to_be_bytes());
+                    bytes[5..9].copy_from_slice(&(size as u32).to_be_bytes());
+                    assert!(net.send(id, Payload::from_vec(bytes)));
+                    until("the queue shrinks", || {
+                        let info = net.info();
+                        let waiting = info.iter().find(|i| i.id == id).unwrap().write_buffer;
+                        waiting < HIGH_WATER
+                    });
+                }
+            })
+        })
+        .collect();
+    let mut next = [0; 2];
+    let mut body = Vec::new();
+    while next != [COUNT as u32; 2] {
+        let mut head = [0; 9];
+        client.read_exact(&mut head).unwrap();
+        let sender = usize::from(head[0]);
+        let number = u32::from_be_bytes(head[1..5].try_into().unwrap());
+        let size = u32::from_be_bytes(head[5..9].try_into().unwrap()) as usize;
+        assert_eq!(
+            number, next[sender],
+            "messages of a sender keep their order"
+        );
+        next[sender] += 1;
+        body.resize(size - head.len(), 0);
+        client.read_exact(&mut body).unwrap();
+        assert!(
+            body.iter().all(|&byte| byte == head[0]),
+            "a message is whole"
+        );
+    }
+    for sender in senders {
+        sender.join().unwrap();
+    }
+    bed.end();
+}
+
 /// One send: who, how long, which way.
 #[derive(Debug, Clone)]
 struct Send {
