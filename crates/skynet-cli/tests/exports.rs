@@ -70,11 +70,23 @@ fn build(dir: &Dir) -> PathBuf {
         .arg(&library)
         .arg(source)
         .arg("-I")
-        .arg(env!("SKYNET_LUA_INCLUDE"))
+        .arg(source_tree().join("include/lua"))
         .status()
         .expect("a C compiler");
     assert!(status.success());
     library
+}
+
+#[test]
+fn the_headers_in_include_are_those_of_the_build() {
+    for name in ["lua.h", "luaconf.h", "lauxlib.h", "lualib.h"] {
+        let built = std::fs::read(PathBuf::from(env!("SKYNET_LUA_INCLUDE")).join(name));
+        let shipped = std::fs::read(source_tree().join("include/lua").join(name));
+        assert!(
+            built.expect("built") == shipped.expect("shipped"),
+            "{name} differs"
+        );
+    }
 }
 
 #[test]
