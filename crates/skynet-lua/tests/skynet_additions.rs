@@ -87,7 +87,10 @@ skynet.start(function()
 end)
 "##,
     );
-    assert!(!lines.iter().any(|(_, l)| l.contains("Unknown session")), "{lines:#?}");
+    assert!(
+        !lines.iter().any(|(_, l)| l.contains("Unknown session")),
+        "{lines:#?}"
+    );
 }
 
 #[test]

@@ -28,12 +28,12 @@ enum In {
 type Difference = (&'static str, In, &'static str, &'static str, &'static str);
 
 const FRAMES: &str = "frames of upstream's Lua library are not in tracebacks: ours is native";
-const NO_LEAK: &str = "upstream leaks the session of a sleeper whose token is taken (spec 02 §23.4)";
+const NO_LEAK: &str =
+    "upstream leaks the session of a sleeper whose token is taken (spec 02 §23.4)";
 const SWALLOWED: &str = "the timer of a killed coroutine is swallowed (spec 02 §23.5)";
 const CAUSE: &str = "an error reply carries its cause as payload";
 const LAUNCH: &str = "the cause of a failed launch is logged, upstream writes it to stderr";
-const REFUSED: &str =
-    "a request that cannot be unpacked, or whose answer cannot be sent, is refused at once (spec 02 §23.2)";
+const REFUSED: &str = "a request that cannot be unpacked, or whose answer cannot be sent, is refused at once (spec 02 §23.2)";
 const MQUEUE: &str = "upstream's mqueue has bugs here (spec 02 §23.25)";
 const PRINT: &str = "the print of injected code shows all values (spec 02 §23.33)";
 
@@ -48,12 +48,48 @@ const ACCEPTED: &[Difference] = &[
     ("e03_wakeup", In::T, "tasks\t3", "tasks\t2", NO_LEAK),
     ("e03_wakeup", In::T, "D2 wait\ttrue", "", NO_LEAK),
     ("e03_wakeup", In::T, "D2 elapsed<10\ttrue", "", NO_LEAK),
-    ("e07_kill", In::Log, "[:00000008] Response message : ", "", SWALLOWED),
-    ("e07_kill", In::Log, "[:00000008] lua call [0 to :8 : 11", "", SWALLOWED),
-    ("e07_kill", In::Log, "[:00000009] Response message : ", "", SWALLOWED),
-    ("e07_kill", In::Log, "[:00000009] lua call [0 to :9 : 2 ", "", SWALLOWED),
-    ("e07_kill", In::Log, "[:00000008] Response message : ", "", SWALLOWED),
-    ("e07_kill", In::Log, "[:00000008] lua call [0 to :8 : 13", "", SWALLOWED),
+    (
+        "e07_kill",
+        In::Log,
+        "[:00000008] Response message : ",
+        "",
+        SWALLOWED,
+    ),
+    (
+        "e07_kill",
+        In::Log,
+        "[:00000008] lua call [0 to :8 : 11",
+        "",
+        SWALLOWED,
+    ),
+    (
+        "e07_kill",
+        In::Log,
+        "[:00000009] Response message : ",
+        "",
+        SWALLOWED,
+    ),
+    (
+        "e07_kill",
+        In::Log,
+        "[:00000009] lua call [0 to :9 : 2 ",
+        "",
+        SWALLOWED,
+    ),
+    (
+        "e07_kill",
+        In::Log,
+        "[:00000008] Response message : ",
+        "",
+        SWALLOWED,
+    ),
+    (
+        "e07_kill",
+        In::Log,
+        "[:00000008] lua call [0 to :8 : 13",
+        "",
+        SWALLOWED,
+    ),
     (
         "e14_svc",
         In::Log,
@@ -96,7 +132,13 @@ const ACCEPTED: &[Difference] = &[
         "[:00000008] error: launch nosuchmodule : *",
         LAUNCH,
     ),
-    ("e19_launcher", In::Log, "", "[:00000003] error: launch nosuch : *", LAUNCH),
+    (
+        "e19_launcher",
+        In::Log,
+        "",
+        "[:00000003] error: launch nosuch : *",
+        LAUNCH,
+    ),
     (
         "e20_debugproto",
         In::T,
@@ -189,13 +231,7 @@ const ACCEPTED: &[Difference] = &[
         "pending until the peer is reported dead: no unpack\tfalse\t*: call failed",
         REFUSED,
     ),
-    (
-        "e45_malformed",
-        In::T,
-        "tasks\t3",
-        "tasks\t1",
-        REFUSED,
-    ),
+    ("e45_malformed", In::T, "tasks\t3", "tasks\t1", REFUSED),
     (
         "e45_malformed",
         In::T,
@@ -283,12 +319,7 @@ end
 "#;
 
 /// The cases spin on the CPU clock or need threads of their own.
-const THREADED: &[&str] = &[
-    "e19_launcher",
-    "e27_endless",
-    "e43_bounce",
-    "e44_channel",
-];
+const THREADED: &[&str] = &["e19_launcher", "e27_endless", "e43_bounce", "e44_channel"];
 
 /// Lines of several services whose order between them nothing defines.
 const UNORDERED: &[(&str, In)] = &[("e14_svc", In::Log), ("e41_mainchunk", In::Log)];
@@ -426,7 +457,9 @@ fn lengths(piece: &Piece, line: &str) -> Vec<usize> {
             let n = run(|c| c.is_ascii_digit() || c == '.');
             (n > 0).then_some(n).into_iter().collect()
         }
-        Piece::Anything => (0..=line.len()).filter(|&n| line.is_char_boundary(n)).collect(),
+        Piece::Anything => (0..=line.len())
+            .filter(|&n| line.is_char_boundary(n))
+            .collect(),
     }
 }
 

@@ -410,17 +410,27 @@ unsafe fn stopped(
     }
 }
 
-/// Replaces the text on the top by itself with the traceback of a thread, and
-/// takes it as an error of this message.
+/// Takes the text on the top, with the traceback of a thread, as an error of
+/// this message, and pops it. Without memory for the traceback the text must do.
 unsafe fn report_traceback(L: *mut lua_State, vm: *mut Vm, thread: *mut lua_State) {
-    // SAFETY: the text on the top is a string.
-    unsafe {
-        let text = lua_tolstring(L, -1, null_mut());
-        luaL_traceback(L, thread, text, 0);
-        if let Some(text) = string_at(L, -1) {
-            add_error(vm, text);
+    unsafe extern "C-unwind" fn traceback(L: *mut lua_State) -> c_int {
+        // SAFETY: called below: a thread that rests, and a string.
+        unsafe {
+            let thread = lua_touserdata(L, 1).cast::<lua_State>();
+            luaL_traceback(L, thread, lua_tolstring(L, 2, null_mut()), 0);
         }
-        lua_settop(L, -3);
+        1
+    }
+    // SAFETY: the text on the top is a string; the caller left three slots.
+    unsafe {
+        let text = lua_gettop(L);
+        lua_pushcfunction(L, traceback);
+        lua_pushlightuserdata(L, thread.cast());
+        lua_pushvalue(L, text);
+        let with_traceback = lua_pcallk(L, 2, 1, 0, 0, None) == LUA_OK;
+        let best = if with_traceback { -1 } else { text };
+        add_error(vm, string_at(L, best).unwrap_or_default());
+        lua_settop(L, text - 1);
     }
 }
 
@@ -458,14 +468,13 @@ unsafe fn died(L: *mut lua_State, vm: *mut Vm, index: u32, status: c_int) {
             close(L, vm, index);
             return;
         }
-        let mut is_memory = false;
-        if lua_checkstack(coro.thread, 2) != 0 {
-            text_of_error(L, coro.thread);
+        // Nothing here raises before the caller is told and the coroutine closed.
+        let known = text_of_error(L, coro.thread);
+        let text = if known {
+            string_at(L, -1).unwrap_or_default()
         } else {
-            lua_pushstring(L, c"error in error handling".as_ptr());
-            is_memory = true;
-        }
-        let text = string_at(L, -1).unwrap_or_default();
+            b"(the error object cannot be converted to a string)"
+        };
         if owes {
             if coro.flags & flag::TRACED != 0 {
                 trace::line(L, vm, index, b"error", None);
@@ -473,18 +482,18 @@ unsafe fn died(L: *mut lua_State, vm: *mut Vm, index: u32, status: c_int) {
             reply_error(vm, coro.source, coro.session, text);
         }
         wake_rest(vm);
-        if is_memory {
-            add_error(vm, text);
-            lua_settop(L, -2);
-        } else {
+        if known {
             report_traceback(L, vm, coro.thread);
+        } else {
+            add_error(vm, text);
         }
         close(L, vm, index);
     }
 }
 
-/// Pushes the error object of a dead thread as text. Calls `__tostring`, in protected mode.
-unsafe fn text_of_error(L: *mut lua_State, thread: *mut lua_State) {
+/// Pushes the error object of a dead thread as text; false (and nothing
+/// pushed) if it has none. Calls `__tostring`, in protected mode.
+unsafe fn text_of_error(L: *mut lua_State, thread: *mut lua_State) -> bool {
     unsafe extern "C-unwind" fn to_string(L: *mut lua_State) -> c_int {
         // SAFETY: Lua calls this with one argument.
         unsafe {
@@ -492,18 +501,19 @@ unsafe fn text_of_error(L: *mut lua_State, thread: *mut lua_State) {
         }
         1
     }
-    // SAFETY: the caller made room on the thread.
+    // SAFETY: the caller has two slots on L; the thread is asked for one.
     unsafe {
+        if lua_checkstack(thread, 1) == 0 {
+            return false;
+        }
         lua_pushcfunction(L, to_string);
         lua_pushvalue(thread, -1);
         lua_xmove(thread, L, 1);
-        if lua_pcall(L, 1, 1, 0) != LUA_OK || lua_type(L, -1) != LUA_TSTRING {
+        if lua_pcallk(L, 1, 1, 0, 0, None) != LUA_OK || lua_type(L, -1) != LUA_TSTRING {
             lua_settop(L, -2);
-            lua_pushstring(
-                L,
-                c"(error object cannot be converted to a string)".as_ptr(),
-            );
+            return false;
         }
+        true
     }
 }
 

@@ -10,14 +10,17 @@ use super::sessions::{Kind, Watch};
 use super::state::{Current, Scheduler, State, Wake, flag, special};
 use super::tools::*;
 use super::{handlers, lib, select, serial, trace};
+use crate::callback::memory_error;
+use crate::external::push_payload;
 use crate::ffi::*;
+use crate::lib_core;
 use crate::vm::Vm;
 
 /// One message for a service whose callback is native.
 ///
 /// # Safety
 /// `vm` is the service's VM and nothing else uses it now.
-pub unsafe fn dispatch(vm: *mut Vm, context: &Context, message: Message) {
+pub unsafe fn dispatch(vm: *mut Vm, context: &Context, mut message: Message) {
     // SAFETY: the caller vouches for vm. The message stays on this frame until
     // its dispatch is over; errors of Lua end in `protected`, below it.
     unsafe {
@@ -38,6 +41,8 @@ pub unsafe fn dispatch(vm: *mut Vm, context: &Context, message: Message) {
             kind: message.kind(),
             unanswered: false,
         };
+        let size = message.payload.len();
+        (*vm).current = &raw mut message.payload;
         let direct = message.kind() == ptype::RESPONSE
             && coro::answer_directly(vm, message.session, || steps(vm, rest));
         if !direct {
@@ -46,9 +51,10 @@ pub unsafe fn dispatch(vm: *mut Vm, context: &Context, message: Message) {
         if (*s).special & special::SERIAL != 0 {
             serial::run_waiting(vm);
         }
+        (*vm).current = null_mut();
         (*s).current = Current::default();
         if !(*s).errors.is_empty() || (*s).memory_error {
-            report(vm, context, &message);
+            report(vm, context, &message, size);
         }
     }
 }
@@ -122,19 +128,16 @@ unsafe fn failed(vm: *mut Vm, L: *mut lua_State, status: c_int) {
 
 /// Logs what failed while a message was dispatched.
 #[cold]
-unsafe fn report(vm: *mut Vm, context: &Context, message: &Message) {
+unsafe fn report(vm: *mut Vm, context: &Context, message: &Message, size: usize) {
     // SAFETY: the caller vouches for vm; no Lua runs here.
     unsafe {
         let s = sched(vm);
         let errors = std::mem::take(&mut (*s).errors);
         let (source, me, session) = (message.source, context.handle(), message.session);
         if std::mem::take(&mut (*s).memory_error) {
-            context.log(format!(
-                "lua memory error : [{source:x} to :{me:x} : {session}]"
-            ));
+            context.log(memory_error(vm, context, source, session));
         }
         if !errors.is_empty() {
-            let size = message.payload.len();
             let mut line = format!(
                 "lua call [{source:x} to :{me:x} : {session} msgsz = {size}] error : \x1b[31m"
             )
@@ -318,12 +321,15 @@ unsafe fn request(L: *mut lua_State, vm: *mut Vm) {
     unsafe {
         let s = sched(vm);
         let current = (*s).current;
+        (*s).current.unanswered = current.session != 0 && current.kind != ptype::ERROR;
         push_ref(L, (*s).refs.proto);
         if lua_rawgeti(L, -1, lua_Integer::from(current.kind)) == LUA_TNIL {
             if current.kind == ptype::TRACE {
+                (*s).current.unanswered = false;
                 trace::remember(vm);
             } else if current.session != 0 {
                 let why = format!("no protocol with id {}", current.kind);
+                (*s).current.unanswered = false;
                 reply_error(vm, current.source, current.session, why.as_bytes());
             } else {
                 lua_pushinteger(L, lua_Integer::from(current.kind));
@@ -351,9 +357,9 @@ unsafe fn request(L: *mut lua_State, vm: *mut Vm) {
             return;
         }
         if (*s).special & special::SERIAL != 0 && serial::must_wait(vm) {
+            (*s).current.unanswered = false;
             return;
         }
-        (*s).current.unanswered = current.session != 0;
         let count = arguments(L, vm, class);
         start_request(L, vm, class, count);
     }
@@ -370,6 +376,7 @@ unsafe fn no_dispatch(L: *mut lua_State, vm: *mut Vm, source: Handle, session: i
             lua_pushstring(L, c"?".as_ptr());
         }
         lua_concat(L, 2);
+        (*sched(vm)).current.unanswered = false;
         reply_error(vm, source, session, string_at(L, -1).unwrap_or_default());
     }
 }
@@ -388,6 +395,18 @@ unsafe fn arguments(L: *mut lua_State, vm: *mut Vm, class: c_int) -> c_int {
         if kind == LUA_TFUNCTION && is_native(L, -1, lib::unpack) {
             lua_settop(L, -2);
             return 2 + unpack(L, current_bytes(vm));
+        }
+        if kind == LUA_TFUNCTION && is_native(L, -1, lib_core::tostring) && current.len != 0 {
+            let payload = (*vm).current;
+            // Not where code in front of the dispatch passes on bytes of its own.
+            if !payload.is_null() && std::ptr::eq((*payload).as_ptr(), current.pointer) {
+                lua_settop(L, -2);
+                // The bytes may be Lua's from here on.
+                (*sched(vm)).current.pointer = std::ptr::null();
+                (*sched(vm)).current.len = 0;
+                push_payload(L, vm, payload);
+                return 3;
+            }
         }
         if kind == LUA_TNIL {
             fail(L, b"attempt to call a nil value (field 'unpack')");
