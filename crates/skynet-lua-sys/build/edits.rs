@@ -44,6 +44,149 @@ pub const EDITS: &[Edit] = &[
         old: "#include \"ltm.h\"\n",
         new: "#include \"ltm.h\"\n#include \"sklimpl.h\"\n",
     },
+    // A VM made from a template gets all it holds by copying.
+    Edit {
+        file: "lstate.c",
+        old: "  init_registry(L, g);\n  luaS_init(L);\n  luaT_init(L);\n  luaX_init(L);\n",
+        new: "  if (!skl_fromtemplate_(L)) {\n    init_registry(L, g);\n    luaS_init(L);\n    \
+              luaT_init(L);\n    luaX_init(L);\n  }\n",
+    },
+    // Hash parts that VMs share (csrc/skltable.h): the mark, the few places
+    // that write, and those that free, count or traverse.
+    Edit {
+        file: "ltable.h",
+        old: "#define setnodummy(t)\t\t((t)->flags &= NOTBITDUMMY)\n",
+        new: "/* the hash part is that of a template, see skltable.h */\n\
+              #define BITSHARED\t\t(1 << 7)\n\
+              #define isshared(t)\t\t((t)->flags & BITSHARED)\n\n\
+              #define setnodummy(t)\t\t((t)->flags &= NOTBITDUMMY)\n",
+    },
+    Edit {
+        file: "ltable.c",
+        old: "#include \"lvm.h\"\n\n\n/*\n** Only hash parts",
+        new: "#include \"lvm.h\"\n#include \"sklimpl.h\"\n\n\n/*\n** Only hash parts",
+    },
+    Edit {
+        file: "ltable.c",
+        old: "static void freehash (lua_State *L, Table *t) {\n  if (!isdummy(t)) {\n",
+        new: "#include \"skltable.h\"\n\n\n\
+              static void freehash (lua_State *L, Table *t) {\n  \
+              if (!(t->flags & (BITDUMMY | BITSHARED))) {\n",
+    },
+    Edit {
+        file: "ltable.c",
+        old: "  int bitdummy1 = t1->flags & BITDUMMY;\n",
+        new: "  const lu_byte bits = BITDUMMY | BITSHARED;\n  int bits1 = t1->flags & bits;\n",
+    },
+    Edit {
+        file: "ltable.c",
+        old: "  t1->flags = cast_byte((t1->flags & NOTBITDUMMY) | (t2->flags & BITDUMMY));\n",
+        new: "  t1->flags = cast_byte((t1->flags & ~bits) | (t2->flags & bits));\n",
+    },
+    Edit {
+        file: "ltable.c",
+        old: "  t2->flags = cast_byte((t2->flags & NOTBITDUMMY) | bitdummy1);\n",
+        new: "  t2->flags = cast_byte((t2->flags & ~bits) | bits1);\n",
+    },
+    Edit {
+        file: "ltable.c",
+        old: "  if (!isdummy(t))\n    sz += sizehash(t);\n",
+        new: "  if (!(t->flags & (BITDUMMY | BITSHARED)))\n    sz += sizehash(t);\n",
+    },
+    Edit {
+        file: "ltable.c",
+        old: "  if (!ttisnil(value)) {  /* do not insert nil values */\n    int done = insertkey",
+        new: "  if (!ttisnil(value)) {  /* do not insert nil values */\n    int done;\n    \
+              if (l_unlikely(isshared(t))) unshare(L, t);\n    done = insertkey",
+    },
+    Edit {
+        file: "ltable.c",
+        old: "static int finishnodeset (Table *t, const TValue *slot, TValue *val) {\n  \
+              if (!ttisnil(slot)) {\n",
+        new: "static int finishnodeset (Table *t, const TValue *slot, TValue *val) {\n  \
+              if (!ttisnil(slot) && l_likely(!isshared(t))) {\n",
+    },
+    Edit {
+        file: "ltable.c",
+        old: "  if (!ttisnil(slot)) {  /* key already has a value? (all too common) */\n",
+        new: "  if (l_unlikely(isshared(t)))\n    return retpsetcode(t, slot);\n  \
+              if (!ttisnil(slot)) {  /* key already has a value? (all too common) */\n",
+    },
+    Edit {
+        file: "ltable.c",
+        old: "  lua_assert(hres != HOK);\n  if (hres == HNOTFOUND) {\n",
+        new: "  lua_assert(hres != HOK);\n  \
+              if (l_unlikely(isshared(t)) && hres >= HFIRSTNODE)\n    unshare(L, t);\n  \
+              if (hres == HNOTFOUND) {\n",
+    },
+    Edit {
+        file: "ltable.c",
+        old: "    int ok = rawfinishnodeset(getintfromhash(t, key), value);\n",
+        new: "    int ok;\n    if (l_unlikely(isshared(t))) unshare(L, t);\n    \
+              ok = rawfinishnodeset(getintfromhash(t, key), value);\n",
+    },
+    Edit {
+        file: "lgc.c",
+        old: "#define gnodelast(h)\tgnode(h, cast_sizet(sizenode(h)))\n",
+        new: "#define gnodelast(h)\tgnode(h, isshared(h) ? 0 : cast_sizet(sizenode(h)))\n",
+    },
+    // The value that a shared part has must not be taken for an absent one, for
+    // which a metamethod would be called.
+    Edit {
+        file: "lvm.c",
+        old: "      Table *h = hvalue(t);  /* save 't' table */\n",
+        new: "      Table *h = hvalue(t);  /* save 't' table */\n      \
+              if (l_unlikely(isshared(h))) {\n        \
+              sethvalue2s(L, L->top.p, h);  /* anchor 't' */\n        \
+              L->top.p++;  /* assume EXTRA_STACK */\n        \
+              skl_unshare_(L, h);\n        L->top.p--;\n        \
+              hres = luaH_pset(h, key, val);\n        \
+              if (hres == HOK) {\n          \
+              luaC_barrierback(L, obj2gco(h), val);\n          return;\n        }\n      }\n",
+    },
+    Edit {
+        file: "lvm.c",
+        old: "#include \"lvm.h\"\n",
+        new: "#include \"lvm.h\"\n#include \"sklimpl.h\"\n",
+    },
+    // The state of a VM's random numbers is in its record, so that table 'math'
+    // holds no object of the VM. Seeded at the first use.
+    Edit {
+        file: "lmathlib.c",
+        old: "static int math_random (lua_State *L) {\n",
+        new: "LUAI_FUNC unsigned long long *skl_random_ (lua_State *L, size_t *salt);\n\n\
+              static void setseed (lua_State *L, Rand64 *state,\n                     \
+              lua_Unsigned n1, lua_Unsigned n2);\n\n\
+              static RanState *randstate (lua_State *L) {\n  size_t salt;\n  \
+              unsigned long long *r = skl_random_(L, &salt);\n  \
+              if (r == NULL)  /* a VM without a record */\n    \
+              return (RanState *)lua_touserdata(L, lua_upvalueindex(1));\n  \
+              if ((r[0] | r[1] | r[2] | r[3]) == 0) {\n    \
+              setseed(L, ((RanState *)r)->s, luaL_makeseed(L), (lua_Unsigned)salt);\n    \
+              lua_pop(L, 2);  /* remove pushed seeds */\n  }\n  \
+              return (RanState *)r;\n}\n\n\n\
+              static int math_random (lua_State *L) {\n",
+    },
+    Edit {
+        file: "lmathlib.c",
+        old: "  RanState *state = (RanState *)lua_touserdata(L, lua_upvalueindex(1));\n  \
+              Rand64 rv",
+        new: "  RanState *state = randstate(L);\n  Rand64 rv",
+    },
+    Edit {
+        file: "lmathlib.c",
+        old: "  RanState *state = (RanState *)lua_touserdata(L, lua_upvalueindex(1));\n  \
+              lua_Unsigned n1, n2;\n",
+        new: "  RanState *state = randstate(L);\n  lua_Unsigned n1, n2;\n",
+    },
+    Edit {
+        file: "lmathlib.c",
+        old: "  RanState *state = (RanState *)lua_newuserdatauv(L, sizeof(RanState), 0);\n",
+        new: "  RanState *state;\n  size_t salt;\n  \
+              if (skl_random_(L, &salt) != NULL) {\n    \
+              luaL_setfuncs(L, randfuncs, 0);\n    return;\n  }\n  \
+              state = (RanState *)lua_newuserdatauv(L, sizeof(RanState), 0);\n",
+    },
     // Interning falls back to the atoms.
     Edit {
         file: "lstring.c",

@@ -20,6 +20,7 @@
 #include "lauxlib.h"
 
 typedef struct SklSpace SklSpace;
+typedef struct SklTemplate SklTemplate;
 
 /* Modes of the code cache of a VM. */
 #define SKL_CACHE_ON	0  /* look up, compile for all on a miss */
@@ -81,6 +82,25 @@ LUA_API void skl_space_stats (SklSpace *s, SklSpaceStats *st);
 /* lua_newstate for a VM of space 's' (its seed is the space's). NULL: out of
 ** memory. No panic function, no warning function, no libraries. */
 LUA_API lua_State *skl_newvm (SklSpace *s, lua_Alloc f, void *ud);
+
+/* Takes a template: of the table at 'idx', or of all that the VM holds in its
+** registry and in the metatables of types if 'idx' is 0. Everything reached
+** must be a table, a C closure, a userdata, the main thread, or no object;
+** keys of tables must be short strings or no objects. The host must be able to
+** do with plain copies of the userdata. Later changes do not touch the
+** template, which lives as long as the space, and is for its VMs alone.
+** Returns NULL if that cannot be. Slots: 1. Does not raise. */
+LUA_API SklTemplate *skl_template (lua_State *L, int idx);
+
+/* skl_newvm for a VM that holds all that the VM of template 't' (taken with
+** index 0) held. 't' may be NULL: plain skl_newvm. */
+LUA_API lua_State *skl_newvmfrom (SklSpace *s, const SklTemplate *t,
+                                  lua_Alloc f, void *ud);
+
+/* Pushes a copy of the table that 't' was taken of and returns 1; or pushes
+** nothing and returns 0, if this VM has strings of its own that stand in the
+** way. Slots: 1. May raise (memory). */
+LUA_API int skl_instantiate (lua_State *L, const SklTemplate *t);
 
 /* Closes a VM of any kind and then drops its chunks. Same as lua_close. */
 LUA_API void skl_close (lua_State *L);

@@ -165,6 +165,26 @@ static void *take (Copier *cp, size_t size) {
 }
 
 
+size_t sklC_longsize (const TString *o) {
+  return luaS_sizelngstr(o->u.lnglen, LSTRREG);
+}
+
+
+void sklC_copylong (TString *ts, TString *o) {
+  size_t l = o->u.lnglen;
+  ts->next = NULL;
+  ts->tt = o->tt;
+  ts->marked = SKL_FROZENMARK;
+  ts->hash = luaS_hashlongstr(o);  /* nobody may do that later */
+  ts->extra = 1;
+  ts->shrlen = LSTRREG;
+  ts->u.lnglen = l;
+  ts->contents = (char *)ts + offsetof(TString, falloc);
+  memcpy(ts->contents, getlngstr(o), l);
+  ts->contents[l] = '\0';
+}
+
+
 static TString *copystring (Copier *cp, TString *o) {
   TString *ts;
   if (strisshr(o)) {
@@ -177,15 +197,8 @@ static TString *copystring (Copier *cp, TString *o) {
     memcpy(rawgetshrstr(ts), rawgetshrstr(o), l + 1);
   }
   else {
-    size_t l = o->u.lnglen;
-    ts = take(cp, luaS_sizelngstr(l, LSTRREG));
-    ts->hash = luaS_hashlongstr(o);  /* nobody may do that later */
-    ts->extra = 1;
-    ts->shrlen = LSTRREG;
-    ts->u.lnglen = l;
-    ts->contents = (char *)ts + offsetof(TString, falloc);
-    memcpy(ts->contents, getlngstr(o), l);
-    ts->contents[l] = '\0';
+    ts = take(cp, sklC_longsize(o));
+    sklC_copylong(ts, o);
   }
   ts->next = NULL;
   ts->tt = o->tt;

@@ -85,6 +85,15 @@ LUAI_FUNC lua_State *skl_newstate_ (lua_Alloc f, void *ud, unsigned seed,
 LUAI_FUNC void skl_vmclosed_ (SklVm *vm);
 /* lstring.c: the hash of a short string. */
 LUAI_FUNC unsigned skl_hash_ (const char *str, size_t l, unsigned seed);
+/* skltemplate.c: makes what a new state has from the template of its record.
+** Returns 0 if there is none. Raises. */
+LUAI_FUNC int skl_fromtemplate_ (lua_State *L);
+/* sklvm.c. */
+LUAI_FUNC unsigned long long *skl_random_ (lua_State *L, size_t *salt);
+/* skltable.h, in ltable.c. */
+LUAI_FUNC size_t skl_hashblock_ (Table *t, size_t *offset);
+LUAI_FUNC Node *skl_copyhash_ (Table *t, char *to);
+LUAI_FUNC void skl_unshare_ (lua_State *L, Table *t);
 /* The atoms a VM uses. */
 LUAI_FUNC SklAtoms *skl_vmatoms_ (SklVm *vm);
 

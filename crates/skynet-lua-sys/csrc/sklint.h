@@ -43,6 +43,7 @@ struct SklSpace {
   size_t cached;
   size_t generation;  /* number of clears */
   struct SklShared *shared;  /* functions given to lua_sharefunction */
+  SklTemplate *templates;  /* all of them; none goes before the space */
   /* counters, atomic */
   size_t chunks, chunk_bytes, hits, misses, data_chunks, over_budget;
   size_t private_loads, vms;
@@ -55,6 +56,8 @@ struct SklVm {
   int nchunks, maxchunks;
   int mode;
   size_t private_loads;
+  const SklTemplate *made_from;  /* NULL: made step by step */
+  unsigned long long random[4];  /* state of 'math.random'; 0: not seeded */
 };
 
 #define skl_count(c,n)	((void)__atomic_fetch_add(&(c), (n), __ATOMIC_RELAXED))
@@ -92,6 +95,18 @@ int sklC_memerr (lua_State *L);
 /* Bytecode of the Lua function on top of 'C', to be freed. NULL: out of
    memory. May not raise. */
 SklCode *sklC_dump (lua_State *C);
+
+/* Whether the VM has strings of its own for some of these atoms, which then
+   must not come into it. */
+int sklC_conflicts (const global_State *g, TString *const *atoms,
+                    unsigned natoms);
+
+/* sklchunk.c: frozen copies of long strings that are not frozen. */
+size_t sklC_longsize (const TString *o);
+void sklC_copylong (TString *to, TString *o);
+
+/* skltemplate.c */
+void sklT_free (SklSpace *s);
 
 /* sklcache.c */
 int sklK_init (SklSpace *s);

@@ -37,13 +37,14 @@ static int ownstring (const stringtable *tb, const TString *atom) {
 
 
 /*
-** Whether the chunk may not be used as it is. Goes the shorter way round:
+** Whether atoms may not come into the VM. Goes the shorter way round:
 ** the VM's strings that are the text of an atom at all are few.
 */
-static int conflicts (global_State *g, const SklChunk *c) {
+int sklC_conflicts (const global_State *g, TString *const *atoms,
+                    unsigned natoms) {
   const stringtable *tb = &g->strt;
   unsigned i;
-  if (tb->size < 4 * cast_int(c->natoms)) {
+  if (tb->size < 4 * cast_int(natoms)) {
     int b, any = 0;
     for (b = 0; b < tb->size && !any; b++) {
       const TString *ts = tb->hash[b];
@@ -53,8 +54,8 @@ static int conflicts (global_State *g, const SklChunk *c) {
     }
     if (!any) return 0;
   }
-  for (i = 0; i < c->natoms; i++)
-    if (ownstring(tb, c->atoms[i])) return 1;
+  for (i = 0; i < natoms; i++)
+    if (ownstring(tb, atoms[i])) return 1;
   return 0;
 }
 
@@ -223,7 +224,7 @@ int sklC_load (lua_State *L, SklChunk *c, Proto *f, const char *name) {
     if (f == NULL) f = c->main;
     if (i < vm->nchunks && vm->chunk[i] == c)
       sklC_unref(c);  /* the VM's own reference stays */
-    else if (conflicts(G(L), c))
+    else if (sklC_conflicts(G(L), c->atoms, c->natoms))
       goto copy;
     else if (!hold(vm, c, i)) {
       sklC_unref(c);

@@ -86,6 +86,7 @@ LUA_API SklSpace *skl_space_new (unsigned seed) {
 
 static void unref (SklSpace *s) {
   if (__atomic_fetch_sub(&s->refs, 1, __ATOMIC_ACQ_REL) == 1) {
+    sklT_free(s);
     sklK_free(s);
     sklA_free(&s->atoms);
     free(s);
@@ -147,13 +148,33 @@ LUA_API lua_State *(lua_newstate) (lua_Alloc f, void *ud, unsigned seed) {
 
 
 LUA_API lua_State *skl_newvm (SklSpace *s, lua_Alloc f, void *ud) {
+  return skl_newvmfrom(s, NULL, f, ud);
+}
+
+
+LUA_API lua_State *skl_newvmfrom (SklSpace *s, const SklTemplate *t,
+                                  lua_Alloc f, void *ud) {
   SklVm *vm = calloc(1, sizeof(SklVm));
   if (vm == NULL) return NULL;
   vm->space = s;
   vm->mode = SKL_CACHE_ON;
+  vm->made_from = t;
   skl_count(s->vms, 1);
   skl_count(s->refs, 1);
   return skl_newstate_(f, ud, s->seed, vm);  /* frees 'vm' if it fails */
+}
+
+
+/*
+** For lmathlib.c: where the state of the VM's random numbers is, so that
+** 'math' need not hold an object for it; NULL for a foreign VM. Addresses make
+** the seeds of VMs differ that are made in the same second.
+*/
+unsigned long long *skl_random_ (lua_State *L, size_t *salt) {
+  SklVm *vm = G(L)->skl;
+  if (vm == NULL) return NULL;
+  *salt = (size_t)vm;
+  return vm->random;
 }
 
 

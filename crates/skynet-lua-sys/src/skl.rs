@@ -15,6 +15,14 @@ pub struct SklSpace {
     _pinned: std::marker::PhantomData<(*mut u8, std::marker::PhantomPinned)>,
 }
 
+/// What a VM or a table of it held once, to be made again in other VMs of the
+/// space. Opaque.
+#[repr(C)]
+pub struct SklTemplate {
+    _opaque: [u8; 0],
+    _pinned: std::marker::PhantomData<(*mut u8, std::marker::PhantomPinned)>,
+}
+
 /// Code cache mode: look up, compile for all VMs on a miss.
 pub const SKL_CACHE_ON: c_int = 0;
 /// Code cache mode: look up, compile for this VM alone on a miss.
@@ -86,6 +94,18 @@ unsafe extern "C" {
 
     /// `lua_newstate` for a VM of a space. Null: out of memory.
     pub fn skl_newvm(space: *mut SklSpace, alloc: lua_Alloc, ud: *mut c_void) -> *mut lua_State;
+    /// Takes a template of the table at `idx`, or of all the VM holds if `idx`
+    /// is 0; it lives as long as the space. Null: something in it cannot be in a
+    /// template (see skl.h), or memory is out. Slots: 1.
+    pub fn skl_template(L: *mut lua_State, idx: c_int) -> *mut SklTemplate;
+    /// `skl_newvm` for a VM that holds what the VM of template `t` (taken with
+    /// index 0) held; null `t`: nothing.
+    pub fn skl_newvmfrom(
+        space: *mut SklSpace,
+        t: *const SklTemplate,
+        alloc: lua_Alloc,
+        ud: *mut c_void,
+    ) -> *mut lua_State;
     /// `luaL_alloc`, the plain `realloc`/`free` allocator, with the type that
     /// `lua_newstate` and `skl_newvm` take.
     #[link_name = "luaL_alloc"]
@@ -123,6 +143,11 @@ unsafe extern "C-unwind" {
         size: usize,
         chunkname: *const c_char,
     ) -> c_int;
+
+    /// Pushes a copy of the table of a template and returns 1, or pushes
+    /// nothing and returns 0: strings of this VM stand in the way. Slots: 1.
+    /// May raise a memory error.
+    pub fn skl_instantiate(L: *mut lua_State, t: *const SklTemplate) -> c_int;
 
     /// The uncached `luaL_loadfilex`.
     pub fn luaL_loadfilex_(

@@ -35,6 +35,7 @@ typedef struct Slot {
 } Slot;
 
 static SklSpace *space;
+static SklTemplate *template;
 static Slot slots[NSLOTS];
 static const char *directory;
 static time_t deadline;
@@ -360,10 +361,33 @@ static void call (Slot *s, lua_CFunction f) {
 }
 
 
+/* Makes shared hash parts the VM's own, some of them. */
+static int change (lua_State *L) {
+  static const char *const library[] = {"string", "table", "math", "utf8"};
+  static const char *const name[] = {"rep", "unpack", "pi", "char", "fresh"};
+  int i;
+  for (i = 0; i < 4; i++) {
+    if (dice(2) == 0) continue;
+    lua_getglobal(L, library[i]);
+    lua_pushinteger(L, i);
+    lua_setfield(L, -2, name[dice(5)]);
+    lua_pushinteger(L, i);
+    if (dice(3) == 0) lua_rawseti(L, -2, 1 + (int)dice(3));
+    lua_settop(L, 0);
+  }
+  return 0;
+}
+
+
 static void newvm (Slot *s) {
   s->failures = (dice(4) == 0) ? 50 + (int)dice(2000) : 0;
   s->rng = dice(1000000) + 1;
-  s->L = skl_newvm(space, allocate, s);
+  if (dice(2) == 0)
+    s->L = skl_newvm(space, allocate, s);
+  else {
+    s->L = skl_newvmfrom(space, template, allocate, s);
+    if (s->L != NULL) call(s, change);
+  }
   if (s->L == NULL) {
     if (s->failures == 0) die("no VM");
     return;
@@ -374,6 +398,17 @@ static void newvm (Slot *s) {
     default: lua_gc(s->L, LUA_GCSTOP);
   }
   call(s, openlibs);
+}
+
+
+static void maketemplate (void) {
+  lua_State *L = skl_newvm(space, luaL_alloc, NULL);
+  if (L == NULL) die("no VM");
+  lua_gc(L, LUA_GCSTOP);
+  openlibs(L);
+  template = skl_template(L, 0);
+  if (template == NULL) die("no template");
+  skl_close(L);
 }
 
 
@@ -427,6 +462,7 @@ int main (int argc, char **argv) {
   writemodules();
   space = skl_space_new((unsigned)atoi(argv[3]));
   if (space == NULL) die("no space");
+  maketemplate();
   for (i = 0; i < NSLOTS; i++) pthread_mutex_init(&slots[i].lock, NULL);
   for (i = 0; i < NTHREADS; i++) {
     seed[i] = (unsigned)(atoi(argv[3]) * 1000 + i + 1);
