@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_int, c_void};
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
-use skynet_core::{Context, Message, Payload};
+use skynet_core::{Context, Handle, Message};
 
 use crate::alloc::mebibytes;
 use crate::ffi::*;
@@ -100,7 +100,6 @@ pub(crate) unsafe fn dispatch(vm: *mut Vm, context: &Context, message: Message) 
             pointer = block;
         } else {
             pointer = payload.as_ptr().cast();
-            (*vm).current = &raw mut payload;
         }
         lua_settop(L, 2);
         lua_pushvalue(L, 2);
@@ -112,13 +111,38 @@ pub(crate) unsafe fn dispatch(vm: *mut Vm, context: &Context, message: Message) 
         let before = (*vm).running.swap(L, Ordering::Relaxed);
         let status = lua_pcall(L, 5, 0, 1);
         (*vm).running.store(before, Ordering::Relaxed);
-        (*vm).current = std::ptr::null_mut();
         if status != LUA_OK {
             report(vm, context, L, status, (source, session, size));
         }
         // The callback may have been replaced meanwhile; its thread is still anchored.
         lua_settop(L, 2);
     }
+}
+
+/// The log line of a message that ran out of memory, with the limit if there is one.
+///
+/// # Safety
+/// This thread runs the service of `vm`.
+pub(crate) unsafe fn memory_error(
+    vm: *mut Vm,
+    context: &Context,
+    source: Handle,
+    session: i32,
+) -> String {
+    let me = context.handle();
+    let mut line = format!("lua memory error : [{source:x} to :{me:x} : {session}]");
+    // SAFETY: the caller's contract.
+    let memory = unsafe { (*vm).memory };
+    if memory.limit != 0 {
+        // Writing to a String does not fail.
+        let _ = write!(
+            line,
+            "\nservice :{me:08x} uses {:.2} M of its limit of {:.2} M",
+            mebibytes(memory.bytes),
+            mebibytes(memory.limit)
+        );
+    }
+    line
 }
 
 /// Logs an error of the callback, which is on top of `L`.
@@ -132,21 +156,8 @@ unsafe fn report(
 ) {
     let place = format!("[{source:x} to :{:x} : {session}", context.handle());
     let line = match status {
-        LUA_ERRMEM => {
-            let mut line = format!("lua memory error : {place}]");
-            // SAFETY: the Vm is ours.
-            let memory = unsafe { (*vm).memory };
-            if memory.limit != 0 {
-                let _ = write!(
-                    line,
-                    "\nservice :{:08x} uses {:.2} M of its limit of {:.2} M",
-                    context.handle(),
-                    mebibytes(memory.bytes),
-                    mebibytes(memory.limit)
-                );
-            }
-            line.into_bytes()
-        }
+        // SAFETY: the Vm is ours.
+        LUA_ERRMEM => unsafe { memory_error(vm, context, source, session) }.into_bytes(),
         LUA_ERRERR => format!("lua error in error : {place}]").into_bytes(),
         _ => {
             let mut line =
@@ -158,16 +169,4 @@ unsafe fn report(
         }
     };
     context.log(line);
-}
-
-/// The message that is being dispatched to a Lua function, if `pointer` is
-/// its data: `skynet.socketdriver` takes the buffer out of it.
-///
-/// # Safety
-/// `vm` is live and this thread runs it; the result is used before the
-/// function that asked returns to Lua.
-pub unsafe fn current_payload<'a>(vm: *mut Vm, pointer: *const c_void) -> Option<&'a mut Payload> {
-    // SAFETY: `current` is NULL or the payload on the frame of `dispatch`, which waits.
-    let payload = unsafe { (*vm).current.as_mut() }?;
-    std::ptr::eq(payload.as_ptr(), pointer.cast()).then_some(payload)
 }

@@ -209,9 +209,9 @@ pub(crate) unsafe fn traceback(L: *mut lua_State) -> Vec<u8> {
                 text.extend_from_slice(b" '");
                 text.extend_from_slice(CStr::from_ptr(ar.name).to_bytes());
                 text.push(b'\'');
-            } else if *ar.what == b'm' as _ {
+            } else if *ar.what == b'm' as std::ffi::c_char {
                 text.extend_from_slice(b"main chunk");
-            } else if *ar.what == b'C' as _ {
+            } else if *ar.what == b'C' as std::ffi::c_char {
                 text.extend_from_slice(b"a C function");
             } else {
                 text.extend_from_slice(format!("function <line {}>", ar.linedefined).as_bytes());

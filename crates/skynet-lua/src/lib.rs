@@ -10,6 +10,7 @@ mod alloc;
 pub mod callback;
 pub mod config;
 mod embed;
+mod external;
 pub mod ffi;
 mod harbor_single;
 mod host;

@@ -29,7 +29,7 @@ impl Service for Probe {
     fn dispatch(&mut self, _: &Context, _: Message) {}
 }
 
-fn inside(body: fn(&Context)) {
+pub(crate) fn inside(body: fn(&Context)) {
     let node = crate::install(Node::builder())
         .driver(Driver::Sim { seed: 1 })
         .env("harbor", "0")
