@@ -63,6 +63,12 @@ pub(crate) fn enter<R>(node: &Node, worker: usize, handle: Handle, f: impl FnOnc
     f()
 }
 
+/// Runs `f` as a thread of `node` that is not a worker, under one of the
+/// pseudo-handles of [`thread_handle`].
+pub fn as_thread<R>(node: &Node, handle: Handle, f: impl FnOnce() -> R) -> R {
+    enter(node, usize::MAX, handle, f)
+}
+
 /// The index of the worker of `node` that this thread is.
 pub(crate) fn worker_of(node: &Node) -> Option<usize> {
     with(|c| {

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
-use skynet_core::{Component, Handle, Node, Payload};
+use skynet_core::{Component, Handle, Node, Payload, current};
 
 use crate::event::{self, Left};
 use crate::info::{self, SocketInfo};
@@ -453,7 +453,9 @@ impl Component for Net {
             .stack_size(256 << 10)
             .spawn(move || {
                 if let Some(net) = net.upgrade() {
-                    net.with(|cx| thread::run(&net, cx, poller));
+                    current::as_thread(&node, current::thread_handle::SOCKET, || {
+                        net.with(|cx| thread::run(&net, cx, poller));
+                    });
                 }
                 drop(node);
             })

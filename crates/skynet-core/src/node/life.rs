@@ -22,18 +22,25 @@ impl Node {
     /// What could not be started; the node cannot be used then.
     pub fn start(&self) -> Result<(), StartError> {
         let node = self.shared();
-        for component in &self.components {
-            component.start(&node).map_err(StartError::Thread)?;
+        for (started, component) in self.components.iter().enumerate() {
+            if let Err(cause) = component.start(&node) {
+                self.stop_everything();
+                self.components[..started].iter().for_each(|c| c.stop());
+                return Err(StartError::Thread(cause));
+            }
         }
         let result = current::enter(self, usize::MAX, thread_handle::MAIN, || {
             self.start_services()
         });
-        if let Err(error) = result {
+        if result.is_err() {
             self.flush_log();
-            self.stop_everything();
-            return Err(error);
         }
-        self.start_threads(&node)
+        let result = result.and_then(|()| self.start_threads(&node));
+        if result.is_err() {
+            self.stop_everything();
+            self.wait();
+        }
+        result
     }
 
     fn start_services(&self) -> Result<(), StartError> {
