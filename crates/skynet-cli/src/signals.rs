@@ -19,15 +19,15 @@ impl Signals {
     /// process at once, whatever it is doing, with the exit code a shell gives
     /// for that signal.
     pub(crate) fn catch() -> io::Result<Self> {
+        // First: a signal that comes before the rest is set up is delivered all the same.
+        let caught = Iterator::new([SIGHUP, SIGTERM, SIGINT])?;
         let stop_asked = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
             // Runs in the handler, before the flag is set that it looks at.
             flag::register_conditional_shutdown(signal, 128 + signal, stop_asked.clone())?;
             flag::register(signal, stop_asked.clone())?;
         }
-        Ok(Self {
-            caught: Iterator::new([SIGHUP, SIGTERM, SIGINT])?,
-        })
+        Ok(Self { caught })
     }
 
     /// Delivers what was caught and what comes to `node`, on a thread of its own.

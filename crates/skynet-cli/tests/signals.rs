@@ -50,12 +50,12 @@ fn a_second_signal_ends_it_at_once() {
 fn a_signal_during_the_start_ends_it_in_order() {
     // At many moments: each process must end, by the signal itself before it is
     // caught or in order after.
-    for step in 0..30 {
+    for step in 0..60 {
         let dir = Dir::new();
         dir.service(READY, "");
         let mut node = Process::start(dir.path(), &["config"]);
         let begin = Instant::now();
-        while begin.elapsed() < Duration::from_micros(500 * step) {
+        while begin.elapsed() < Duration::from_micros(200 * step) {
             std::hint::spin_loop();
         }
         node.signal(libc::SIGTERM);
