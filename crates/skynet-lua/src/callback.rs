@@ -94,13 +94,12 @@ pub(crate) unsafe fn dispatch(vm: *mut Vm, context: &Context, message: Message) 
         let L = callback.thread;
         let mut payload = message.payload;
         let size = payload.len();
-        let pointer: *const c_void;
-        if callback.forward {
-            let (block, _) = std::mem::take(&mut payload).into_malloc();
-            pointer = block;
+        // In forward mode the function owns the block.
+        let pointer: *const c_void = if callback.forward {
+            std::mem::take(&mut payload).into_malloc().0
         } else {
-            pointer = payload.as_ptr().cast();
-        }
+            payload.as_ptr().cast()
+        };
         lua_settop(L, 2);
         lua_pushvalue(L, 2);
         lua_pushinteger(L, lua_Integer::from(kind));
