@@ -224,7 +224,7 @@ impl Context {
         if !self.node().profile() {
             return 0;
         }
-        crate::cpu::since(self.dispatch_began.load(Ordering::Relaxed))
+        crate::cpu::so_far(self.dispatch_began.load(Ordering::Relaxed))
     }
 
     /// Whether the monitor found the service in one message for too long; reading clears it.

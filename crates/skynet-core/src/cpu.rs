@@ -78,19 +78,52 @@ pub fn thread_cpu_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// CPU nanoseconds since `began` (of [`now`]) on this thread.
+/// CPU nanoseconds since `began` (of [`now`]) on this thread, at the end of a span.
 pub(crate) fn since(began: u64) -> u64 {
+    let (used, mark) = measure(began);
+    if let Some(mark) = mark {
+        MARK.set(mark);
+    }
+    used
+}
+
+/// The same in the middle of a span, which can be read any number of times.
+pub(crate) fn so_far(began: u64) -> u64 {
+    measure(began).0
+}
+
+/// CPU nanoseconds since `began`, and the mark to set when the span ends here.
+fn measure(began: u64) -> (u64, Option<(u64, u64)>) {
     let ticks = counter::ticks();
     let wall = counter::to_ns(ticks.wrapping_sub(began));
     if wall < SLICE_NS {
-        return wall;
+        return (wall, None);
     }
     let cpu = thread_cpu_ns();
-    let (mark, mark_cpu) = MARK.replace((ticks, cpu));
-    if mark == 0 {
-        return wall;
+    let (mark, mark_cpu) = MARK.get();
+    let used = if mark == 0 {
+        wall
+    } else {
+        // The thread cannot have used more CPU than since the last mark; what
+        // ran between the mark and `began` was counted there already.
+        wall.min(cpu.saturating_sub(mark_cpu))
+    };
+    (used, Some((ticks, cpu)))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_can_be_read_while_it_runs() {
+        let began = now();
+        let mut last = 0;
+        while last < 3 * SLICE_NS {
+            let used = so_far(began);
+            assert!(used >= last, "{used} after {last}");
+            last = used;
+        }
+        assert!(since(began) >= last);
     }
-    // The thread cannot have used more CPU than since the last mark; what ran
-    // between the mark and `began` was counted there already.
-    wall.min(cpu.saturating_sub(mark_cpu))
 }
