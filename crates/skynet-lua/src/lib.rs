@@ -19,6 +19,7 @@ mod install;
 mod interrupt;
 mod lib_codecache;
 mod lib_core;
+mod lib_debugchannel;
 mod lib_memory;
 mod lib_profile;
 mod lib_trace;

@@ -226,7 +226,8 @@ unsafe fn resume_with(L: *mut lua_State, co: *mut lua_State, nargs: c_int) -> c_
         lua_xmove(L, co, nargs);
         let mut nresults = 0;
         let status = vm::resume(vm, co, L, nargs, &mut nresults);
-        if profiled {
+        if profiled || (*vm).profiling {
+            // Also where the profile began in this run.
             profile_out(L, co);
         }
         if status == LUA_OK || status == LUA_YIELD {

@@ -9,7 +9,7 @@ use std::ffi::{CStr, c_int};
 
 use crate::ffi::*;
 use crate::vm::{Vm, vm_of};
-use crate::{embed, lib_codecache, lib_core, lib_memory, lib_profile, net};
+use crate::{embed, lib_codecache, lib_core, lib_debugchannel, lib_memory, lib_profile, net};
 
 /// Modules that stand or fall together: they know each other's insides.
 const FAMILY: &[&[u8]] = &[
@@ -28,6 +28,7 @@ const NATIVE: &[(&CStr, lua_CFunction)] = &[
     (c"skynet.core", lib_core::luaopen_skynet_core),
     (c"skynet.profile", lib_profile::luaopen_skynet_profile),
     (c"skynet.memory", lib_memory::luaopen_skynet_memory),
+    (c"skynet.debugchannel", lib_debugchannel::luaopen_skynet_debugchannel),
     (c"skynet.codecache", lib_codecache::luaopen_skynet_codecache),
     (c"skynet.socketdriver", net::luaopen_socketdriver),
     (c"skynet.netpack", net::luaopen_netpack),

@@ -170,7 +170,14 @@ pub(super) unsafe fn run(L: *mut lua_State, vm: *mut Vm, index: u32, nargs: c_in
     // borrowed for single statements.
     unsafe {
         loop {
+            if (*vm).profiling {
+                lib_profile::profile_in(L, (&(*sched(vm)).coros)[index as usize].thread);
+            }
             let (status, results) = resume(L, vm, index, nargs);
+            if (*vm).profiling {
+                // Also where the profile began in this run.
+                lib_profile::profile_out(L, (&(*sched(vm)).coros)[index as usize].thread);
+            }
             if !went_well(vm, index, status, results) && !stopped(L, vm, index, status, results) {
                 return;
             }
@@ -185,7 +192,7 @@ pub(super) unsafe fn run(L: *mut lua_State, vm: *mut Vm, index: u32, nargs: c_in
     }
 }
 
-/// Resumes a coroutine, as the running one. Raises only while it is profiled.
+/// Resumes a coroutine, as the running one. Does not raise.
 #[inline]
 unsafe fn resume(L: *mut lua_State, vm: *mut Vm, index: u32, nargs: c_int) -> (c_int, c_int) {
     // SAFETY: as `run`.
@@ -199,13 +206,9 @@ unsafe fn resume(L: *mut lua_State, vm: *mut Vm, index: u32, nargs: c_int) -> (c
         (*s).running = index;
         (*s).yielded = Yielded::No;
         let mut results = 0;
-        let profiled = (*vm).profiling && lib_profile::profile_in(L, thread);
         let status = vm::resume(vm, thread, L, nargs, &mut results);
         (*s).running = outer;
         (*s).wake = Wake::None;
-        if profiled {
-            lib_profile::profile_out(L, thread);
-        }
         (status, results)
     }
 }
@@ -270,7 +273,8 @@ pub(super) unsafe fn answer_directly(vm: *mut Vm, session: i32, rest: impl FnOnc
         (*s).pending.remove(session);
         (*s).wake = Wake::Answer;
         let (status, results) = resume((*vm).main, vm, waiter.index, 0);
-        if !went_well(vm, waiter.index, status, results) {
+        // A profile may have begun meanwhile; its table is not touched out here.
+        if (*vm).profiling || !went_well(vm, waiter.index, status, results) {
             (*s).unsettled = Some((waiter.index, status, results));
             rest();
         } else if has_more(vm) || !(*s).forks.is_empty() {
@@ -286,7 +290,10 @@ pub(super) unsafe fn take_rest(L: *mut lua_State, vm: *mut Vm) {
     unsafe {
         let mut more = true;
         if let Some((index, status, results)) = (*sched(vm)).unsettled.take() {
-            more = stopped(L, vm, index, status, results);
+            if (*vm).profiling {
+                lib_profile::profile_out(L, (&(*sched(vm)).coros)[index as usize].thread);
+            }
+            more = went_well(vm, index, status, results) || stopped(L, vm, index, status, results);
         }
         if more {
             settle(L, vm);
