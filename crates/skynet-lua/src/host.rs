@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use skynet_core::{Handle, Node};
 
 use crate::embed;
-use crate::ffi::Space;
+use crate::ffi::{SklTemplate, Space};
 use crate::interrupt::Shared;
 
 /// Search path of Lua modules when the configuration has none.
@@ -17,12 +17,34 @@ pub(crate) const DEFAULT_LUA_PATH: &str = "./lualib/?.lua;./lualib/?/init.lua";
 /// An embedded module as some search path sees it: the file and the path shown in messages.
 type EmbeddedModule = (&'static embed::File, Box<[u8]>);
 
+/// What the VMs of services are made from. The pointers are of the host's space
+/// and live as long as it does; the last two may be NULL.
+#[derive(Debug)]
+pub(crate) struct Templates {
+    /// A VM with its libraries and the globals of the start.
+    pub(crate) vm: *const SklTemplate,
+    /// The table of module `skynet`.
+    pub(crate) skynet: *const SklTemplate,
+    /// `skynet._proto`.
+    pub(crate) protocols: *const SklTemplate,
+    /// Keys of the environment that were missing, and may have been set since.
+    pub(crate) missing: Vec<&'static str>,
+}
+
+// SAFETY: a template never changes once it is made, and belongs to no thread.
+unsafe impl Send for Templates {}
+// SAFETY: as above.
+unsafe impl Sync for Templates {}
+
 /// The Lua side of a node: an extension of it.
 #[derive(Debug, Default)]
 pub struct LuaHost {
     space: OnceLock<Space>,
-    /// Done when the names that every VM has are atoms of the space.
-    learned: OnceLock<()>,
+    /// What every VM begins with. Set when the names that every VM has are
+    /// atoms of the space; `None` if there can be no templates.
+    templates: OnceLock<Option<Templates>>,
+    /// Whether the loader is an embedded file, until the code cache is cleared.
+    loader: Mutex<Option<Option<&'static embed::File>>>,
     /// Whether module `skynet` is the native one.
     own_family: OnceLock<bool>,
     /// The launcher that runs is the embedded one.
@@ -46,8 +68,22 @@ impl LuaHost {
     }
 
     /// Runs `teach` once, before the first VM of a service.
-    pub(crate) fn learn_once(&self, teach: impl FnOnce()) {
-        self.learned.get_or_init(teach);
+    pub(crate) fn learn_once(&self, teach: impl FnOnce() -> Option<Templates>) {
+        self.templates.get_or_init(teach);
+    }
+
+    /// The templates, if they have been made.
+    pub(crate) fn templates(&self) -> Option<&Templates> {
+        self.templates.get()?.as_ref()
+    }
+
+    /// The embedded file that is the loader; `None` if a file is there. As the
+    /// code itself, the answer is kept until the code cache is cleared.
+    pub(crate) fn embedded_loader(&self, path: &[u8]) -> Option<&'static embed::File> {
+        *self
+            .loader
+            .lock()
+            .get_or_insert_with(|| embed::find_tail(path).filter(|_| !embed::exists(path)))
     }
 
     /// Whether module `skynet` and its relatives are ours, not files on `lua_path`
@@ -140,6 +176,7 @@ impl LuaHost {
             space.clear_cache();
         }
         self.modules.lock().clear();
+        *self.loader.lock() = None;
     }
 
     /// The space, if a VM was made.

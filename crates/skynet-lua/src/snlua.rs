@@ -1,6 +1,6 @@
 //! Module `snlua`: a service written in Lua (spec/01-core.md §14).
 
-use std::ffi::{CString, c_int};
+use std::ffi::{CStr, CString, c_int};
 use std::sync::Arc;
 
 use skynet_core::{Context, InitError, Message, Payload, Service, SignalTarget, ptype};
@@ -8,7 +8,7 @@ use skynet_core::{Context, InitError, Message, Payload, Service, SignalTarget, p
 use crate::alloc::mebibytes;
 use crate::callback::{self, error_text};
 use crate::ffi::*;
-use crate::host::{DEFAULT_LUA_PATH, LuaHost};
+use crate::host::{DEFAULT_LUA_PATH, LuaHost, Templates};
 use crate::interrupt::{self, Shared};
 use crate::vm::{Callback, NOTICE_IDLE, Vm, VmBox};
 use crate::{embed, idle, lib_codecache, lib_profile, modules};
@@ -66,6 +66,7 @@ impl SnLua {
                 Payload::from_slice(&report),
             );
             context.exit();
+            context.node().bootstrap_failed(context.handle());
         }
     }
 }
@@ -95,7 +96,12 @@ pub(crate) unsafe fn open_for_test(vm: *mut Vm, context: &Context) -> Result<(),
     // SAFETY: as in `run_loader`.
     unsafe {
         let L = (*vm).main;
-        let mut opening = Opening { vm, context };
+        let mut opening = Opening {
+            vm,
+            context,
+            templates: (*(*vm).host_ptr()).templates(),
+            pattern: false,
+        };
         lua_pushcfunction(L, open_libraries);
         lua_pushlightuserdata(L, (&raw mut opening).cast());
         if lua_pcall(L, 1, 0, 0) != LUA_OK {
@@ -199,33 +205,105 @@ impl Drop for SnLua {
 
 /// Makes the names that every VM has atoms of the space, by a VM that opens
 /// everything there is and is closed again: the VMs of services then share them.
-fn teach(host: &Arc<LuaHost>, context: &Context) {
-    let Some(vm) = VmBox::new(host, context, Arc::default()) else {
-        return;
-    };
-    let pointer = vm.as_ptr();
+/// Then takes the templates that these VMs are made from, of a second one.
+fn teach(host: &Arc<LuaHost>, context: &Context) -> Option<Templates> {
+    let first = opened(host, context, false)?;
     // SAFETY: the VM is ours; what may raise runs in protected calls.
     unsafe {
+        let L = (*first.as_ptr()).main;
+        modules::open_all(L);
+        if skl_learn(L) == 0 {
+            return None;
+        }
+    }
+    drop(first);
+    let second = opened(host, context, true)?;
+    // SAFETY: as above; both tables stay on the stack.
+    unsafe {
+        let L = (*second.as_ptr()).main;
+        let vm = skl_template(L, 0);
+        if vm.is_null() {
+            return None;
+        }
+        let mut templates = Templates {
+            vm,
+            skynet: std::ptr::null(),
+            protocols: std::ptr::null(),
+            missing: START
+                .iter()
+                .map(|start| start.key)
+                .filter(|key| context.node().env().get(key).is_none())
+                .collect(),
+        };
+        lua_pushcfunction(L, crate::skynet::push_patterns);
+        if lua_pcall(L, 0, 2, 0) == LUA_OK {
+            templates.protocols = skl_template(L, -2);
+            templates.skynet = skl_template(L, -1);
+        }
+        Some(templates)
+    }
+}
+
+/// A VM with the libraries, made step by step, for [`teach`].
+fn opened(host: &Arc<LuaHost>, context: &Context, pattern: bool) -> Option<VmBox> {
+    let vm = VmBox::new(host, context, Arc::default())?;
+    let pointer = vm.as_ptr();
+    // SAFETY: the VM is ours; what may raise runs in a protected call.
+    let status = unsafe {
         let L = (*pointer).main;
         lua_gc(L, LUA_GCSTOP);
         let mut opening = Opening {
             vm: pointer,
             context,
+            templates: None,
+            pattern,
         };
         lua_pushcfunction(L, open_libraries);
         lua_pushlightuserdata(L, (&raw mut opening).cast());
-        if lua_pcall(L, 1, 0, 0) == LUA_OK {
-            modules::open_all(L);
-            skl_learn(L);
-        }
-    }
+        lua_pcall(L, 1, 0, 0)
+    };
+    (status == LUA_OK).then_some(vm)
 }
 
 /// What the protected part of the start needs; lives on `run_loader`'s frame.
 struct Opening<'a> {
     vm: *mut Vm,
     context: &'a Context,
+    /// What the VM was made from.
+    templates: Option<&'a Templates>,
+    /// No service will run in it: takes no random numbers from the node.
+    pattern: bool,
 }
+
+/// A global that the loader finds.
+struct Start {
+    name: &'static CStr,
+    key: &'static str,
+    default: Option<&'static str>,
+}
+
+const START: [Start; 4] = [
+    Start {
+        name: c"LUA_PATH",
+        key: "lua_path",
+        default: Some(DEFAULT_LUA_PATH),
+    },
+    Start {
+        name: c"LUA_CPATH",
+        key: "lua_cpath",
+        default: Some("./luaclib/?.so"),
+    },
+    Start {
+        name: c"LUA_SERVICE",
+        key: "luaservice",
+        default: Some("./service/?.lua"),
+    },
+    Start {
+        name: c"LUA_PRELOAD",
+        key: "preload",
+        default: None,
+    },
+];
 
 /// Opens the libraries, loads the loader and runs it.
 ///
@@ -239,7 +317,12 @@ unsafe fn run_loader(vm: *mut Vm, context: &Context, args: &[u8]) -> Result<(), 
         lua_gc(L, LUA_GCSTOP);
         // While there is nothing to traverse yet.
         lua_gc(L, LUA_GCGEN);
-        let mut opening = Opening { vm, context };
+        let mut opening = Opening {
+            vm,
+            context,
+            templates: (*(*vm).host_ptr()).templates(),
+            pattern: false,
+        };
         lua_pushcfunction(L, open_libraries);
         lua_pushlightuserdata(L, (&raw mut opening).cast());
         if lua_pcall(L, 1, 0, 0) != LUA_OK {
@@ -286,6 +369,7 @@ unsafe fn take_memory_limit(vm: *mut Vm, context: &Context) {
         lua_pushcfunction(L, memory_limit);
         if lua_pcall(L, 0, 1, 0) == LUA_OK && lua_type(L, -1) == LUA_TNUMBER {
             let bytes = lua_tonumber(L, -1);
+            crate::skynet::limited(vm);
             (*vm).memory.limit = bytes as usize;
             context.log(format!(
                 "Set memory limit to {:.2} M",
@@ -334,13 +418,14 @@ unsafe extern "C-unwind" fn load_loader(L: *mut lua_State) -> c_int {
     unsafe {
         let load = lua_touserdata(L, 1).cast::<Loading<'_>>();
         let path = (*load).path;
-        let embedded = embed::find_tail(path.as_bytes());
+        // A file that the cache has is not looked at again, so nor is this.
+        let embedded = (*(*(*load).vm).host_ptr()).embedded_loader(path.as_bytes());
         let status = match embedded {
-            Some(file) if !embed::exists(path.as_bytes()) => {
+            Some(file) => {
                 embed::set_display(&mut (*(*load).vm).text, path.as_bytes());
                 embed::load(L, (*load).vm, file)
             }
-            _ => luaL_loadfilex(L, path.as_ptr(), std::ptr::null()),
+            None => luaL_loadfilex(L, path.as_ptr(), std::ptr::null()),
         };
         if status != LUA_OK {
             lua_error(L);
@@ -357,6 +442,20 @@ unsafe extern "C-unwind" fn open_libraries(L: *mut lua_State) -> c_int {
         let opening = lua_touserdata(L, 1).cast::<Opening<'_>>();
         let (vm, context) = ((*opening).vm, (*opening).context);
         lua_settop(L, 0);
+        if let Some(templates) = (*opening).templates {
+            lua_pushlightuserdata(L, std::ptr::from_ref(context).cast_mut().cast());
+            lua_setfield(L, LUA_REGISTRYINDEX, c"skynet_context".as_ptr());
+            for start in &START {
+                let key = start.key;
+                if templates.missing.contains(&key) && context.node().env().get(key).is_some() {
+                    set_start(L, vm, context, start);
+                }
+            }
+            if context.node().sim().is_some() {
+                seed_from_node(L, context);
+            }
+            return 0;
+        }
         lua_pushboolean(L, 1);
         lua_setfield(L, LUA_REGISTRYINDEX, c"LUA_NOENV".as_ptr());
         luaL_openselectedlibs(L, !0, 0);
@@ -370,29 +469,33 @@ unsafe extern "C-unwind" fn open_libraries(L: *mut lua_State) -> c_int {
             lib_codecache::luaopen_skynet_codecache,
         );
         modules::install_searcher(L);
-        for (name, key, default) in [
-            (c"LUA_PATH", "lua_path", Some(DEFAULT_LUA_PATH)),
-            (c"LUA_CPATH", "lua_cpath", Some("./luaclib/?.so")),
-            (c"LUA_SERVICE", "luaservice", Some("./service/?.lua")),
-            (c"LUA_PRELOAD", "preload", None),
-        ] {
-            let text = &raw mut (*vm).text;
-            match (context.node().env().get(key), default) {
-                (Some(value), _) => *text = value,
-                (None, Some(default)) => {
-                    (*text).clear();
-                    (*text).extend_from_slice(default.as_bytes());
-                }
-                (None, None) => continue,
-            }
-            push_bytes(L, &*text);
-            lua_setglobal(L, name.as_ptr());
+        for start in &START {
+            set_start(L, vm, context, start);
         }
-        if context.node().sim().is_some() {
+        if !(*opening).pattern && context.node().sim().is_some() {
             seed_from_node(L, context);
         }
     }
     0
+}
+
+/// Sets a global from the environment. Slots: 1. May raise (memory).
+unsafe fn set_start(L: *mut lua_State, vm: *mut Vm, context: &Context, start: &Start) {
+    // SAFETY: called by `open_libraries`. The value is in the Vm's own text
+    // when something may raise.
+    unsafe {
+        let text = &raw mut (*vm).text;
+        match (context.node().env().get(start.key), start.default) {
+            (Some(value), _) => *text = value,
+            (None, Some(default)) => {
+                (*text).clear();
+                (*text).extend_from_slice(default.as_bytes());
+            }
+            (None, None) => return,
+        }
+        push_bytes(L, &*text);
+        lua_setglobal(L, start.name.as_ptr());
+    }
 }
 
 /// Instructions between two steps of the virtual clock.

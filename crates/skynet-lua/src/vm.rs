@@ -70,7 +70,8 @@ pub struct Vm {
     pub(crate) old_callback: Option<LuaCallback>,
     /// What other threads may touch.
     pub(crate) shared: Arc<Shared>,
-    /// The payload of the message that a Lua function is called with now.
+    /// The payload of the message that the native scheduler dispatches now, if
+    /// its bytes may become a Lua string's.
     pub(crate) current: *mut Payload,
     /// The hook that an interrupt replaced.
     pub(crate) saved_hook: crate::interrupt::SavedHook,
@@ -127,10 +128,11 @@ impl VmBox {
             host: host.clone(),
         }));
         let space = host.space(context.node()).as_ptr();
-        // SAFETY: the space lives as long as `host`, which the Vm holds; `vm`
-        // is a fresh box; `allocate` takes it as its user data.
+        // SAFETY: the space lives as long as `host`, which the Vm holds, and the
+        // template as long as the space; `vm` is a fresh box; `allocate` takes it as its user data.
         unsafe {
-            let main = skl_newvm(space, alloc::allocate, vm.cast());
+            let template = host.templates().map_or(std::ptr::null(), |t| t.vm);
+            let main = skl_newvmfrom(space, template, alloc::allocate, vm.cast());
             if main.is_null() {
                 drop(Box::from_raw(vm));
                 return None;
@@ -233,6 +235,11 @@ pub unsafe fn resume(
 }
 
 impl Vm {
+    /// The host as a pointer, so that nothing of the Vm is borrowed; it lives as long as the VM.
+    pub(crate) fn host_ptr(&self) -> *const LuaHost {
+        Arc::as_ptr(&self.host)
+    }
+
     /// The host this VM belongs to.
     pub(crate) fn host(&self) -> &Arc<LuaHost> {
         &self.host

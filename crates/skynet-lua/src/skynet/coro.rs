@@ -82,7 +82,28 @@ unsafe fn make(L: *mut lua_State, vm: *mut Vm) -> u32 {
     // SAFETY: as `take`.
     unsafe {
         let thread = lua_newthread(L);
+        if (*vm).memory.limit != 0 {
+            lua_checkstack(thread, LIMITED);
+        }
         adopt(L, vm, thread)
+    }
+}
+
+/// Slots of a coroutine's stack under a memory limit. Lua collects no garbage
+/// to make a stack larger, so code that handles a memory error could fail for
+/// want of some slots while there is garbage.
+const LIMITED: c_int = 80;
+
+/// The service has a memory limit from now on.
+pub(crate) unsafe fn limited(vm: *mut Vm) {
+    // SAFETY: this thread runs the VM; the coroutines are alive, and
+    // lua_checkstack does not raise. Nothing else uses the list meanwhile.
+    unsafe {
+        for coro in &(*sched(vm)).coros {
+            if coro.state != State::Free {
+                lua_checkstack(coro.thread, LIMITED);
+            }
+        }
     }
 }
 

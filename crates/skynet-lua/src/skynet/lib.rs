@@ -1,8 +1,9 @@
 //! The table of module `skynet`.
 //!
-//! It has 81 fields, of which a service uses few. A table of more than 64
-//! takes 1.5 KiB more in every service, so the rarely used ones are found by a
-//! metamethod. `pairs` puts them into the table first, so it shows all.
+//! All of it that is no object of a VM is in a hash part that the VMs of the
+//! node share (see `templates`), so its fields cost a service nothing until it
+//! changes one. The two fields that are tables are found by a metamethod, which
+//! keeps it so; `pairs` puts them into the table first, so it shows all.
 
 use std::ffi::CStr;
 
@@ -66,10 +67,7 @@ const FUNCTIONS: &[(&CStr, lua_CFunction)] = &[
     (c"error", lib_core::error),
     (c"task", lazy::task),
     (c"mqlen", info::mqlen),
-];
-
-/// The rarely used functions.
-const RARE: &[(&CStr, lua_CFunction)] = &[
+    // Rarely used
     (c"harbor", lib_core::harbor),
     (c"genid", info::genid),
     (c"tracecall", call::tracecall),
@@ -121,19 +119,13 @@ const TYPES: &[(&CStr, u8)] = &[
 
 lua_functions! {
     /// `__index`: a field that is not in the table.
-    fn rare_field(L, vm) {
-        let Some(name) = string_at(L, 2) else {
-            return 0;
-        };
-        if let Some((_, function)) = RARE.iter().find(|(rare, _)| rare.to_bytes() == name) {
-            lua_pushcfunction(L, *function);
-            return 1;
+    fn table_field(L, vm) {
+        match string_at(L, 2) {
+            Some(b"_proto") => push_ref(L, (*sched(vm)).refs.proto),
+            Some(b"cache") => lazy::push_loaded(L, c"skynet.codecache"),
+            _ => return 0,
         }
-        if let Some((_, value)) = TYPES.iter().find(|(known, _)| known.to_bytes() == name) {
-            lua_pushinteger(L, lua_Integer::from(*value));
-            return 1;
-        }
-        0
+        1
     }
 
     /// `__pairs`: puts all fields into the table; from then on it is a plain one.
@@ -141,19 +133,13 @@ lua_functions! {
         lua_settop(L, 1);
         lua_pushnil(L);
         lua_setmetatable(L, 1);
-        for (name, function) in RARE {
-            if lua_getfield(L, 1, name.as_ptr()) == LUA_TNIL {
-                lua_pushcfunction(L, *function);
-                lua_setfield(L, 1, name.as_ptr());
-            }
-            lua_settop(L, 1);
+        if lua_getfield(L, 1, c"_proto".as_ptr()) == LUA_TNIL {
+            push_ref(L, (*sched(vm)).refs.proto);
+            lua_setfield(L, 1, c"_proto".as_ptr());
         }
-        for (name, value) in TYPES {
-            if lua_getfield(L, 1, name.as_ptr()) == LUA_TNIL {
-                lua_pushinteger(L, lua_Integer::from(*value));
-                lua_setfield(L, 1, name.as_ptr());
-            }
-            lua_settop(L, 1);
+        if lua_getfield(L, 1, c"cache".as_ptr()) == LUA_TNIL {
+            lazy::push_loaded(L, c"skynet.codecache");
+            lua_setfield(L, 1, c"cache".as_ptr());
         }
         lua_getglobal(L, c"next".as_ptr());
         lua_pushvalue(L, 1);
@@ -172,23 +158,53 @@ lua_functions! {
         (*s).refs.anchors = luaL_ref(L, LUA_REGISTRYINDEX);
         lua_pushstring(L, c"SERVICE_NAME".as_ptr());
         (*s).refs.name_key = luaL_ref(L, LUA_REGISTRYINDEX);
-        new_library(L, FUNCTIONS, 3);
-        lua_createtable(L, 0, 2);
-        lua_pushcfunction(L, rare_field);
-        lua_setfield(L, -2, c"__index".as_ptr());
-        lua_pushcfunction(L, all_pairs);
-        lua_setfield(L, -2, c"__pairs".as_ptr());
-        lua_setmetatable(L, -2);
-        proto::push_protocols(L);
-        lua_pushvalue(L, -1);
+        let templates = (*(*vm).host_ptr()).templates();
+        if !instantiate(L, templates.map(|t| t.protocols)) {
+            proto::push_protocols(L);
+        }
         (*s).refs.proto = luaL_ref(L, LUA_REGISTRYINDEX);
-        lua_setfield(L, -2, c"_proto".as_ptr());
-        lua_getglobal(L, c"pcall".as_ptr());
-        lua_setfield(L, -2, c"pcall".as_ptr());
-        lazy::push_loaded(L, c"skynet.codecache");
-        lua_setfield(L, -2, c"cache".as_ptr());
+        if !instantiate(L, templates.map(|t| t.skynet)) {
+            push_module(L);
+        }
         lua_pushvalue(L, -1);
         (*s).refs.module = luaL_ref(L, LUA_REGISTRYINDEX);
         1
     }
+}
+
+/// Pushes the copy of a template's table, if there is one that this VM may have.
+unsafe fn instantiate(L: *mut lua_State, template: Option<*const SklTemplate>) -> bool {
+    // SAFETY: called by `open` with a free slot; templates are of this VM's
+    // space, which lives as long as the host.
+    template.is_some_and(|t| !t.is_null() && unsafe { skl_instantiate(L, t) } != 0)
+}
+
+/// Pushes the table with all fields but for those that are tables. Slots: 4.
+unsafe fn push_module(L: *mut lua_State) {
+    // SAFETY: called by native functions with free slots.
+    unsafe {
+        new_library(L, FUNCTIONS, TYPES.len() as i32 + 1);
+        for (name, value) in TYPES {
+            lua_pushinteger(L, lua_Integer::from(*value));
+            lua_setfield(L, -2, name.as_ptr());
+        }
+        lua_getglobal(L, c"pcall".as_ptr());
+        lua_setfield(L, -2, c"pcall".as_ptr());
+        lua_createtable(L, 0, 2);
+        lua_pushcfunction(L, table_field);
+        lua_setfield(L, -2, c"__index".as_ptr());
+        lua_pushcfunction(L, all_pairs);
+        lua_setfield(L, -2, c"__pairs".as_ptr());
+        lua_setmetatable(L, -2);
+    }
+}
+
+/// Leaves the tables of which templates are taken: protocols, module.
+pub(super) unsafe extern "C-unwind" fn push_patterns(L: *mut lua_State) -> std::ffi::c_int {
+    // SAFETY: called by Lua in a VM whose libraries are open.
+    unsafe {
+        proto::push_protocols(L);
+        push_module(L);
+    }
+    2
 }

@@ -52,6 +52,7 @@ use std::ffi::c_int;
 
 use skynet_core::Context;
 
+pub(crate) use coro::limited;
 pub use route::dispatch;
 pub use state::Scheduler;
 
@@ -65,6 +66,16 @@ use crate::vm::{NOTICE_IDLE, Vm};
 pub unsafe extern "C-unwind" fn luaopen_skynet(L: *mut lua_State) -> c_int {
     // SAFETY: the caller's contract.
     unsafe { lib::open(L) }
+}
+
+/// Pushes two new tables, of the protocols and of the module, that hold what
+/// they do when module `skynet` has just been opened.
+///
+/// # Safety
+/// Called by Lua in the VM of a service whose libraries are open.
+pub(crate) unsafe extern "C-unwind" fn push_patterns(L: *mut lua_State) -> c_int {
+    // SAFETY: the caller's contract.
+    unsafe { lib::push_patterns(L) }
 }
 
 /// Wake-ups that are not messages. [`NOTICE_IDLE`]: the VM is quiet and about
