@@ -70,7 +70,8 @@ fn survey(vm: &Vm) -> Vec<String> {
 
 #[track_caller]
 fn assert_same(found: &[String], expected: &[String], when: &str) {
-    if let Some(at) = (0..found.len().max(expected.len())).find(|&i| found.get(i) != expected.get(i))
+    if let Some(at) =
+        (0..found.len().max(expected.len())).find(|&i| found.get(i) != expected.get(i))
     {
         panic!("{when}: {:?} is not {:?}", found.get(at), expected.get(at));
     }
