@@ -1,6 +1,7 @@
 -- The first service of a node: launches the system's services, then the one
 -- that the config calls `start`.
 local skynet = require "skynet"
+local core = require "skynet.core"
 require "skynet.manager"
 
 -- Single node: no master, no other harbors. It counts as the standalone one.
@@ -40,12 +41,12 @@ local function boot()
 	end
 end
 
--- Without its system services a node is of no use, and ends.
+-- Without its system services a node is of no use, and ends with exit code 1.
 skynet.start(function()
 	local ok, err = xpcall(boot, debug.traceback)
 	if not ok then
 		skynet.error("bootstrap failed: " .. tostring(err))
-		skynet.abort()
+		core.command("ABORT", "1")
 		return
 	end
 	pcall(skynet.newservice, skynet.getenv "start" or "main")

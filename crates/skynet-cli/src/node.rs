@@ -51,7 +51,7 @@ pub(crate) fn run(settings: Settings) -> Result<ExitCode, String> {
     if let Some(file) = pid_file {
         file.remove();
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitCode::from(node.exit_code()))
 }
 
 fn value(settings: &Settings, key: &[u8]) -> Option<PathBuf> {

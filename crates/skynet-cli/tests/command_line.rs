@@ -112,6 +112,33 @@ fn a_missing_or_broken_config_is_named() {
     );
 }
 
+/// A node without its system services is of no use: it ends, and says so by its exit code.
+#[test]
+fn a_bootstrap_that_fails_ends_the_node_with_1() {
+    let dir = Dir::new();
+    dir.write("broken.lua", "this is not Lua");
+    for (config, said) in [
+        // No cmaster and cslave on this node.
+        ("harbor = 1", "bootstrap failed"),
+        ("harbor = 0 standalone = 1", "standalone must not be set"),
+        ("harbor = 0 bootstrap = \"snlua nosuch\"", "nosuch"),
+        ("harbor = 0 bootstrap = \"snlua\"", "lua loader error"),
+        (
+            "harbor = 0 bootstrap = \"snlua broken\" luaservice = \"./?.lua\"",
+            "broken.lua:1: syntax error",
+        ),
+        (
+            "harbor = 0 lualoader = \"./no/such.lua\"",
+            "Can't load ./no/such.lua",
+        ),
+    ] {
+        dir.write("config", config);
+        let node = run(dir.path(), &["config"]);
+        assert_eq!(node.status.code(), Some(1), "{config}: {}", node.stdout);
+        assert!(node.stdout.contains(said), "{config}: {}", node.stdout);
+    }
+}
+
 #[test]
 fn an_unknown_module_stops_the_start() {
     let dir = Dir::new();

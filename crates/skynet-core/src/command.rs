@@ -45,8 +45,11 @@ pub(crate) fn run(context: &Context, name: &[u8], parameter: Option<&[u8]>) -> O
             None
         }
         b"STARTTIME" => Some(context.node().start_seconds().to_string().into_bytes()),
+        // A parameter (upstream ignores it) is the exit code of the process.
         b"ABORT" => {
-            context.node().abort();
+            context
+                .node()
+                .abort_with(u8::try_from(leading_integer(given)).unwrap_or(0));
             None
         }
         b"MONITOR" => monitor(context, given),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::builder::{StartError, split_bootstrap};
 use crate::current::{self, thread_handle};
 use crate::mailbox::Pushed;
+use crate::message::Handle;
 use crate::node::Node;
 
 /// What C modules expect a worker to have.
@@ -55,7 +56,8 @@ impl Node {
         self.table.bind(b"logger", handle);
         let bootstrap = self.env.text_or("bootstrap", "snlua bootstrap");
         let (module, args) = split_bootstrap(&bootstrap);
-        self.launch(module, Some(args.as_bytes()))
+        let bootstrap_handle = self
+            .launch(module, Some(args.as_bytes()))
             .map_err(|error| {
                 self.log(0, format!("Bootstrap error : {bootstrap}\n").as_bytes());
                 StartError::Bootstrap {
@@ -63,6 +65,7 @@ impl Node {
                     cause: error.to_string(),
                 }
             })?;
+        self.bootstrap.store(bootstrap_handle, Ordering::Release);
         Ok(())
     }
 
@@ -172,6 +175,28 @@ impl Node {
             }
         }
         self.check_end();
+    }
+
+    /// Like [`abort`](Self::abort), for a reason that the process should report:
+    /// it ends with exit code `code`, unless it is ending already.
+    pub fn abort_with(&self, code: u8) {
+        if !self.is_stopping() {
+            self.exit_code.store(code, Ordering::Release);
+            self.abort();
+        }
+    }
+
+    /// The bootstrap service could not do its work: without it the node is of
+    /// no use and ends with exit code 1. Nothing if `handle` is another service.
+    pub fn bootstrap_failed(&self, handle: Handle) {
+        if handle == self.bootstrap.load(Ordering::Acquire) {
+            self.abort_with(1);
+        }
+    }
+
+    /// What the process should exit with when the node has ended.
+    pub fn exit_code(&self) -> u8 {
+        self.exit_code.load(Ordering::Acquire)
     }
 
     /// Whether [`abort`](Self::abort) was called.

@@ -7,7 +7,7 @@ mod services;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
@@ -103,6 +103,9 @@ pub struct Node {
     /// Services that keep the node alive.
     live: AtomicUsize,
     stopping: AtomicBool,
+    /// The bootstrap service.
+    bootstrap: AtomicU32,
+    exit_code: AtomicU8,
     stopped: Mutex<bool>,
     stopped_changed: Condvar,
     exit_monitor: AtomicU32,
@@ -145,6 +148,8 @@ impl Node {
             quiet: parts.quiet,
             live: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
+            bootstrap: AtomicU32::new(0),
+            exit_code: AtomicU8::new(0),
             stopped: Mutex::new(false),
             stopped_changed: Condvar::new(),
             exit_monitor: AtomicU32::new(0),
