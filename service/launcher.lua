@@ -52,8 +52,10 @@ function command.LAUNCHOK(handle)
 end
 
 function command.ERROR(handle, cause)
+	-- The caller of newservice does not know the handle: name what failed.
+	local who = string.format("%s %s", skynet.address(handle), services[handle] or "")
 	services[handle] = nil
-	settle(handle, false, cause)
+	settle(handle, false, cause and string.format("%s: %s", who, cause) or who)
 	return NORET
 end
 
