@@ -117,11 +117,9 @@ pub fn start_with(
 pub fn start_builder(builder: NodeBuilder, driver: Driver) -> TestNode {
     let lines = Arc::new(Lines::default());
     let sink = lines.clone();
-    let builder = builder
-        .driver(driver)
-        .module("logger", move || {
-            Ok(Box::new(Collector(sink.clone())) as Box<dyn Service>)
-        });
+    let builder = builder.driver(driver).module("logger", move || {
+        Ok(Box::new(Collector(sink.clone())) as Box<dyn Service>)
+    });
     let node = skynet_lua::install(builder).build().unwrap();
     node.start().unwrap();
     TestNode {
