@@ -9,8 +9,11 @@ end
 SERVICE_NAME = args[1]
 
 -- Services inside the executable, for paths whose file is missing.
-local embedded = require "skynet.embedded"
-package.loaded["skynet.embedded"] = nil
+local function embedded(path)
+	local find = require "skynet.embedded"
+	package.loaded["skynet.embedded"] = nil
+	return find(path)
+end
 
 local main, pattern
 local errors = {}
@@ -34,12 +37,10 @@ package.path, LUA_PATH = LUA_PATH, nil
 package.cpath, LUA_CPATH = LUA_CPATH, nil
 
 -- "./my/?/main.lua": a service that has a directory of its own.
-local directory = string.match(pattern, "^(.*/)[^/?]*$")
-if directory then
-	SERVICE_PATH = string.gsub(directory, "?", SERVICE_NAME)
+SERVICE_PATH = string.match(pattern, "^.*/")
+if SERVICE_PATH and not string.find(pattern, "?", #SERVICE_PATH + 1, true) then
+	SERVICE_PATH = string.gsub(SERVICE_PATH, "?", SERVICE_NAME)
 	package.path = SERVICE_PATH .. "?.lua;" .. package.path
-else
-	SERVICE_PATH = string.match(pattern, "^.*/")
 end
 
 if LUA_PRELOAD then

@@ -93,7 +93,7 @@ LUA_API lua_State *skl_newvm (SklSpace *s, lua_Alloc f, void *ud);
 LUA_API SklTemplate *skl_template (lua_State *L, int idx);
 
 /* skl_newvm for a VM that holds all that the VM of template 't' (taken with
-** index 0) held. 't' may be NULL: plain skl_newvm. */
+** index 0) held, with the same mode of the collector. 't' may be NULL: plain skl_newvm. */
 LUA_API lua_State *skl_newvmfrom (SklSpace *s, const SklTemplate *t,
                                   lua_Alloc f, void *ud);
 

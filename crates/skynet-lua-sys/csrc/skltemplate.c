@@ -59,6 +59,7 @@ struct SklTemplate {
   SklTemplate *next;  /* in the list of the space */
   int nparts, nfinal;
   int registry;  /* part, if this is a whole VM */
+  int generational;  /* mode of the collector, likewise */
   int mt[LUA_NUMTYPES];
   TString *tmname[TM_N];
   Part part[MAXPARTS];
@@ -333,6 +334,7 @@ static SklTemplate *make (lua_State *L, const TValue *root) {
   if (root != NULL)
     partof(&m, gcvalue(root));
   else {
+    t->generational = (g->gckind != KGC_INC);
     t->registry = partof(&m, gcvalue(&g->l_registry));
     for (i = 0; i < LUA_NUMTYPES; i++)
       if (g->mt[i] != NULL) t->mt[i] = partof(&m, obj2gco(g->mt[i]));
@@ -486,6 +488,8 @@ int skl_fromtemplate_ (lua_State *L) {
   luaS_init(L);
   lua_assert(g->strt.nuse == 0);
   memcpy(g->tmname, t->tmname, sizeof(g->tmname));
+  if (t->generational)  /* now, when there is nothing to traverse */
+    luaC_changemode(L, KGC_GENMINOR);
   j.t = t;
   build(L, &j);
   sethvalue(L, &g->l_registry, gco2t(j.o[t->registry]));

@@ -99,7 +99,7 @@ unsafe extern "C" {
     /// template (see skl.h), or memory is out. Slots: 1.
     pub fn skl_template(L: *mut lua_State, idx: c_int) -> *mut SklTemplate;
     /// `skl_newvm` for a VM that holds what the VM of template `t` (taken with
-    /// index 0) held; null `t`: nothing.
+    /// index 0) held, with its mode of the collector; null `t`: plain.
     pub fn skl_newvmfrom(
         space: *mut SklSpace,
         t: *const SklTemplate,

@@ -35,7 +35,7 @@ typedef struct Slot {
 } Slot;
 
 static SklSpace *space;
-static SklTemplate *template;
+static SklTemplate *template[2];
 static Slot slots[NSLOTS];
 static const char *directory;
 static time_t deadline;
@@ -385,7 +385,7 @@ static void newvm (Slot *s) {
   if (dice(2) == 0)
     s->L = skl_newvm(space, allocate, s);
   else {
-    s->L = skl_newvmfrom(space, template, allocate, s);
+    s->L = skl_newvmfrom(space, template[dice(2)], allocate, s);
     if (s->L != NULL) call(s, change);
   }
   if (s->L == NULL) {
@@ -406,8 +406,10 @@ static void maketemplate (void) {
   if (L == NULL) die("no VM");
   lua_gc(L, LUA_GCSTOP);
   openlibs(L);
-  template = skl_template(L, 0);
-  if (template == NULL) die("no template");
+  template[0] = skl_template(L, 0);
+  lua_gc(L, LUA_GCGEN);
+  template[1] = skl_template(L, 0);
+  if (template[0] == NULL || template[1] == NULL) die("no template");
   skl_close(L);
 }
 

@@ -106,6 +106,22 @@ fn c_functions_are_the_same_ones() {
     );
 }
 
+#[test]
+fn the_mode_of_the_collector_comes_along() {
+    let space = space();
+    for mode in ["generational", "incremental"] {
+        let vm = Vm::new(&space);
+        vm.eval(&format!("collectgarbage('{mode}')")).unwrap();
+        // SAFETY: a live state, index 0 is the whole VM.
+        let template = unsafe { skl_template(vm.l, 0) };
+        assert!(!template.is_null());
+        let vm = made_from(&space, template);
+        let code = "local t = {} for i = 1, 20000 do t[i % 100] = { 'x' .. i } end
+                    return collectgarbage('incremental')";
+        assert_eq!(vm.eval(code), Ok(mode.into()));
+    }
+}
+
 /// Writes of all kinds to tables whose hash part is shared: the VM that writes
 /// sees them, no other does, and metamethods are called as ever.
 #[test]

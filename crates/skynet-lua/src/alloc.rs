@@ -68,7 +68,13 @@ pub(crate) unsafe extern "C" fn allocate(
         memory.allocated += (nsize - old) as u64;
     }
     // SAFETY: as above; `nsize` is not 0.
-    let block = unsafe { libc::realloc(ptr, nsize) };
+    let block = unsafe {
+        if ptr.is_null() {
+            libc::malloc(nsize)
+        } else {
+            libc::realloc(ptr, nsize)
+        }
+    };
     if block.is_null() {
         if nsize <= old {
             // Lua takes it that shrinking never fails.

@@ -252,6 +252,7 @@ fn opened(host: &Arc<LuaHost>, context: &Context, pattern: bool) -> Option<VmBox
     let status = unsafe {
         let L = (*pointer).main;
         lua_gc(L, LUA_GCSTOP);
+        lua_gc(L, LUA_GCGEN);
         let mut opening = Opening {
             vm: pointer,
             context,
@@ -315,8 +316,10 @@ unsafe fn run_loader(vm: *mut Vm, context: &Context, args: &[u8]) -> Result<(), 
     unsafe {
         let L = (*vm).main;
         lua_gc(L, LUA_GCSTOP);
-        // While there is nothing to traverse yet.
-        lua_gc(L, LUA_GCGEN);
+        // While there is nothing to traverse yet; a template has it done.
+        if (*(*vm).host_ptr()).templates().is_none() {
+            lua_gc(L, LUA_GCGEN);
+        }
         let mut opening = Opening {
             vm,
             context,
