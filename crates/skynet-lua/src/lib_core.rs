@@ -4,7 +4,7 @@
 use std::ffi::{c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use skynet_core::{Payload, SendError, parse_base_0, parse_hex};
+use skynet_core::{Address, Payload, SendError, parse_base_0, parse_hex};
 
 use crate::callback;
 use crate::ffi::*;
@@ -128,6 +128,22 @@ unsafe fn send_from(L: *mut lua_State, source: u32, at: c_int) -> c_int {
                 );
                 return 0;
             }
+        };
+        // A name of this node that nobody has uses up no session (spec 01 §4.4).
+        let to = match to {
+            To::Name(name) => match Address::parse(name) {
+                Address::Local(local) => match context.node().find_name(local) {
+                    Some(handle) => To::Handle(handle),
+                    None => {
+                        if let Some((pointer, size)) = block {
+                            caught(L, || drop(Payload::from_malloc(pointer, size)));
+                        }
+                        return 0;
+                    }
+                },
+                _ => to,
+            },
+            To::Handle(_) => to,
         };
         let session = match given {
             Some(0) if kind & ALLOC_SESSION != 0 => context.new_session(),

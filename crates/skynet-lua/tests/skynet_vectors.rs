@@ -2,22 +2,17 @@
 //!
 //! Every service prints lines that start with `T` and logs; both are compared
 //! with what upstream printed and logged. Where we differ on purpose, the
-//! difference is in [`ACCEPTED`], with its reason.
+//! difference is in [`ACCEPTED`] or [`COMMON`], with its reason.
+
 mod common;
 #[path = "common/vector_cases.rs"]
 mod vector_cases;
 
-use vector_cases::{Difference, In, vector_tests};
+use vector_cases::{COMMON, Difference, In, vector_tests};
 
 const FRAMES: &str = "frames of upstream's Lua library are not in tracebacks: ours is native";
-const NO_LEAK: &str =
-    "upstream leaks the session of a sleeper whose token is taken (spec 02 §23.4)";
-const SWALLOWED: &str = "the timer of a killed coroutine is swallowed (spec 02 §23.5)";
 const CAUSE: &str = "an error reply carries its cause as payload";
-const LAUNCH: &str = "the cause of a failed launch is logged, upstream writes it to stderr";
 const REFUSED: &str = "a request that cannot be unpacked, or whose answer cannot be sent, is refused at once (spec 02 §23.2)";
-const MQUEUE: &str = "upstream's mqueue has bugs here (spec 02 §23.25)";
-const PRINT: &str = "the print of injected code shows all values (spec 02 §23.33)";
 
 const ACCEPTED: &[Difference] = &[
     (
@@ -26,51 +21,6 @@ const ACCEPTED: &[Difference] = &[
         "[:00000008] lua call [0 to :8 : ",
         "[:00000008] lua call [0 to :8 : 8 msgsz = 0] error : \x1b[31mattempt to call a nil value*",
         FRAMES,
-    ),
-    ("e03_wakeup", In::T, "tasks\t3", "tasks\t2", NO_LEAK),
-    ("e03_wakeup", In::T, "D2 wait\ttrue", "", NO_LEAK),
-    ("e03_wakeup", In::T, "D2 elapsed<10\ttrue", "", NO_LEAK),
-    (
-        "e07_kill",
-        In::Log,
-        "[:00000008] Response message : ",
-        "",
-        SWALLOWED,
-    ),
-    (
-        "e07_kill",
-        In::Log,
-        "[:00000008] lua call [0 to :8 : 11",
-        "",
-        SWALLOWED,
-    ),
-    (
-        "e07_kill",
-        In::Log,
-        "[:00000009] Response message : ",
-        "",
-        SWALLOWED,
-    ),
-    (
-        "e07_kill",
-        In::Log,
-        "[:00000009] lua call [0 to :9 : 2 ",
-        "",
-        SWALLOWED,
-    ),
-    (
-        "e07_kill",
-        In::Log,
-        "[:00000008] Response message : ",
-        "",
-        SWALLOWED,
-    ),
-    (
-        "e07_kill",
-        In::Log,
-        "[:00000008] lua call [0 to :8 : 13",
-        "",
-        SWALLOWED,
     ),
     (
         "e14_svc",
@@ -99,105 +49,6 @@ const ACCEPTED: &[Difference] = &[
         "uniq\t1\tsessions:[A]\\n\tstack traceback:\\n\t[C]",
         "uniq\t1\tsessions:[A]\\n\tstack traceback:\\n\t[C]: in field 'sleep'\\n\t./my/e15_misc.lua:*",
         FRAMES,
-    ),
-    (
-        "e15_misc",
-        In::T,
-        "time\tinteger",
-        "time\tinteger\tinteger\tfloat\tinteger\tfalse",
-        "of this test, not of the product: the deterministic driver has a date of its own",
-    ),
-    (
-        "e16_core",
-        In::Log,
-        "",
-        "[:00000008] error: launch nosuchmodule : *",
-        LAUNCH,
-    ),
-    (
-        "e19_launcher",
-        In::Log,
-        "",
-        "[:00000003] error: launch nosuch : *",
-        LAUNCH,
-    ),
-    (
-        "e20_debugproto",
-        In::T,
-        "RUN\ttrue\ttrue\tout\t1",
-        "RUN\ttrue\ttrue\tout\t1\tnil\ttrue\ta\tb",
-        PRINT,
-    ),
-    (
-        "e20_debugproto",
-        In::T,
-        "RUN env\ttrue\ttrue\t",
-        "RUN env\ttrue\ttrue\tnil",
-        PRINT,
-    ),
-    ("e22_mqueue", In::T, "run\tb", "run\tb\tnil\t1", MQUEUE),
-    (
-        "e22_mqueue",
-        In::Log,
-        "[:00000009] Maybe forgot response session 3",
-        "",
-        MQUEUE,
-    ),
-    (
-        "e22_mqueue",
-        In::Log,
-        "[:00000009] Maybe forgot response session 4",
-        "",
-        MQUEUE,
-    ),
-    (
-        "e22_mqueue",
-        In::Log,
-        "[:00000009] Maybe forgot response session 5",
-        "",
-        MQUEUE,
-    ),
-    (
-        "e22_mqueue",
-        In::Log,
-        "[:00000009] lua call [0 to :9 : 9 ",
-        "[:00000009] lua call [0 to :9 : * msgsz = 0] error : * send a message to [:9] return something",
-        MQUEUE,
-    ),
-    (
-        "e22_mqueue",
-        In::Log,
-        "[:00000009] lua call [0 to :9 : 10 ",
-        "[:00000009] lua call [0 to :9 : * msgsz = 0] error : * send a message to [:9] throw an error : *",
-        MQUEUE,
-    ),
-    (
-        "e24_memlimit",
-        In::Log,
-        "[:0000000a] Memory warning 40.04 M",
-        "[:0000000a] Memory warning 40.*",
-        "the value depends on the allocator (notes of the case)",
-    ),
-    (
-        "e24_memlimit",
-        In::Log,
-        "[:0000000a] Memory warning 80.04 M",
-        "[:0000000a] Memory warning 80.*",
-        "the value depends on the allocator (notes of the case)",
-    ),
-    (
-        "e27_endless",
-        In::Log,
-        "",
-        "[:00000009] error: endless loop in :00000009, *",
-        "the warning shows what the service is doing",
-    ),
-    (
-        "e41_mainchunk",
-        In::Log,
-        "[:0000000a] Response message : \x06",
-        "[:0000000a] Response message : *snlua*",
-        "packed tables have no fixed order",
     ),
     (
         "e45_malformed",
@@ -242,23 +93,9 @@ const ACCEPTED: &[Difference] = &[
         "",
         REFUSED,
     ),
-    (
-        "e47_killrep",
-        In::T,
-        "kill replied\tfalse",
-        "kill replied\ttrue\tthread: *",
-        "a coroutine that has answered can be killed (spec 02 §23.5)",
-    ),
-    (
-        "e47_killrep",
-        In::T,
-        "replied coroutine finished",
-        "",
-        "a coroutine that has answered can be killed (spec 02 §23.5)",
-    ),
 ];
 fn run(name: &str) {
-    vector_cases::run(name, ACCEPTED, &[]);
+    vector_cases::run(name, &[COMMON, ACCEPTED].concat(), &[]);
 }
 
 vector_tests! {
