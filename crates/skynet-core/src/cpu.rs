@@ -18,13 +18,29 @@ mod counter {
     fn scale() -> u64 {
         static SCALE: OnceLock<u64> = OnceLock::new();
         *SCALE.get_or_init(|| {
-            let (t0, c0) = (Instant::now(), ticks());
+            let (t0, c0) = both();
             while t0.elapsed() < Duration::from_micros(500) {
                 std::hint::spin_loop();
             }
-            let (elapsed, counted) = (t0.elapsed(), ticks().wrapping_sub(c0).max(1));
-            ((elapsed.as_nanos() << 32) / u128::from(counted)) as u64
+            let (t1, c1) = both();
+            let counted = c1.wrapping_sub(c0).max(1);
+            ((t1.duration_since(t0).as_nanos() << 32) / u128::from(counted)) as u64
         })
+    }
+
+    /// Both clocks at one moment: of several readings the one that was interrupted least,
+    /// for an error here would stay.
+    fn both() -> (Instant, u64) {
+        let mut best = (u64::MAX, Instant::now(), 0);
+        for _ in 0..8 {
+            let before = ticks();
+            let now = Instant::now();
+            let took = ticks().wrapping_sub(before);
+            if took < best.0 {
+                best = (took, now, before);
+            }
+        }
+        (best.1, best.2)
     }
 
     pub(super) fn ticks() -> u64 {
@@ -64,7 +80,12 @@ pub(crate) fn now() -> u64 {
 
 /// Nanoseconds of real time since `began` (of [`now`]), roughly.
 pub(crate) fn wall_since(began: u64) -> u64 {
-    counter::to_ns(counter::ticks().wrapping_sub(began))
+    counter::to_ns(elapsed(began, counter::ticks()))
+}
+
+/// The counters of two processors may be a little apart: never less than 0.
+fn elapsed(began: u64, ticks: u64) -> u64 {
+    ticks.saturating_sub(began)
 }
 
 /// CPU nanoseconds this thread has used.
@@ -95,7 +116,7 @@ pub(crate) fn so_far(began: u64) -> u64 {
 /// CPU nanoseconds since `began`, and the mark to set when the span ends here.
 fn measure(began: u64) -> (u64, Option<(u64, u64)>) {
     let ticks = counter::ticks();
-    let wall = counter::to_ns(ticks.wrapping_sub(began));
+    let wall = counter::to_ns(elapsed(began, ticks));
     if wall < SLICE_NS {
         return (wall, None);
     }
@@ -125,5 +146,11 @@ mod tests {
             last = used;
         }
         assert!(since(began) >= last);
+    }
+
+    #[test]
+    fn a_span_that_began_in_the_future_of_this_processor_is_empty() {
+        assert_eq!(wall_since(now() + 1_000_000_000_000), 0);
+        assert_eq!(since(now() + 1_000_000_000_000), 0);
     }
 }
