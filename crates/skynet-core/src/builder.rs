@@ -79,7 +79,6 @@ pub struct NodeBuilder {
     extensions: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     hooks: Option<Arc<dyn Hooks>>,
     driver: Driver,
-    clock: Option<Arc<dyn Clock>>,
     trace: bool,
     quiet: bool,
 }
@@ -107,7 +106,6 @@ impl NodeBuilder {
             extensions: HashMap::new(),
             hooks: None,
             driver: Driver::Threads,
-            clock: None,
             trace: false,
             quiet: false,
         };
@@ -212,7 +210,7 @@ impl NodeBuilder {
             Driver::Threads => (
                 Some(Workers::new(threads as usize)),
                 None,
-                self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+                Arc::new(SystemClock::new()),
                 Random::entropy(),
             ),
             Driver::Sim { seed } => {

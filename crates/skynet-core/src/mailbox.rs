@@ -8,6 +8,7 @@
 //!
 //! | who | transition | must then |
 //! |---|---|---|
+//! | `occupy` | vacant -> scheduled | initialise the service, then `settle` |
 //! | a sender | idle -> scheduled with the first message | put the service into a run queue |
 //! | the worker, queue empty | scheduled -> idle | forget the service |
 //! | `retire` | any -> `dying`; idle -> scheduled | put it into a run queue if it was idle |
@@ -42,7 +43,6 @@ struct Inner {
     /// Wake-ups that are not messages; see [`Mailbox::notify`].
     notices: u8,
     overload_threshold: usize,
-    overload: usize,
     queue: MessageQueue,
 }
 
@@ -83,7 +83,6 @@ impl Mailbox {
             drain: false,
             notices: 0,
             overload_threshold: OVERLOAD,
-            overload: 0,
             queue: MessageQueue::default(),
         }))
     }
@@ -100,7 +99,6 @@ impl Mailbox {
         inner.drain = false;
         inner.notices = 0;
         inner.overload_threshold = OVERLOAD;
-        inner.overload = 0;
     }
 
     /// Delivers a message to `handle`, or hands it back if that service is not here (any more).
@@ -138,7 +136,6 @@ impl Mailbox {
                 while remaining > inner.overload_threshold {
                     inner.overload_threshold *= 2;
                 }
-                inner.overload = remaining;
                 overload = Some(remaining);
             }
             return Taken::Message {

@@ -1,7 +1,7 @@
 //! The one door to locks, atomics and threads of the concurrent structures.
 //!
 //! Under `--cfg loom` it leads to loom's versions, so that the models in
-//! `tests/loom.rs` explore the very code that runs in production.
+//! `models.rs` explore the very code that runs in production.
 
 #[cfg(not(loom))]
 pub(crate) use parking_lot::{Condvar, Mutex};
