@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use crate::context::Context;
-use crate::env::{leading_integer, sign_and_digits};
+use crate::env::{is_blank, leading_integer, sign_and_digits};
 use crate::message::{Handle, Message, ptype};
 use crate::payload::Payload;
 use crate::send::{Address, parse_hex};
@@ -55,14 +55,14 @@ pub(crate) fn run(context: &Context, name: &[u8], parameter: Option<&[u8]>) -> O
         b"MONITOR" => monitor(context, given),
         b"STAT" => Some(stat(context, parameter?)),
         b"LOGON" => {
-            if let Some(target) = target(context, parameter?) {
-                target.open_message_log(context);
+            if let Some((target, handle)) = target(context, parameter?) {
+                target.log_on(context, handle);
             }
             None
         }
         b"LOGOFF" => {
-            if let Some(target) = target(context, parameter?) {
-                target.close_message_log(Some(context));
+            if let Some((target, handle)) = target(context, parameter?) {
+                target.log_off(context, handle);
             }
             None
         }
@@ -86,6 +86,11 @@ fn lossy(text: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(text)
 }
 
+/// Logs a line around a piece of the parameter, whose bytes need not be UTF-8.
+fn quote(context: &Context, before: &str, piece: &[u8], after: &str) {
+    context.log([before.as_bytes(), piece, after.as_bytes()].concat());
+}
+
 fn register(context: &Context, name: &[u8]) -> Option<Vec<u8>> {
     match name {
         [] => Some(colon_hex(context.handle())),
@@ -94,10 +99,7 @@ fn register(context: &Context, name: &[u8]) -> Option<Vec<u8>> {
             .bind_name(local, context.handle())
             .then(|| local.to_vec()),
         global => {
-            context.log(format!(
-                "error: Can't register global name {} in C",
-                lossy(global)
-            ));
+            quote(context, "error: Can't register global name ", global, " in C");
             None
         }
     }
@@ -105,7 +107,7 @@ fn register(context: &Context, name: &[u8]) -> Option<Vec<u8>> {
 
 fn name_command(context: &Context, text: &[u8]) -> Option<Vec<u8>> {
     let mut words = text
-        .split(u8::is_ascii_whitespace)
+        .split(is_blank)
         .filter(|word| !word.is_empty());
     let name = words.next()?;
     let Some([b':', hex @ ..]) = words.next() else {
@@ -116,7 +118,7 @@ fn name_command(context: &Context, text: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let Some(local) = name.strip_prefix(b".") else {
-        context.log(format!("error: Can't set global name {} in C", lossy(name)));
+        quote(context, "error: Can't set global name ", name, " in C");
         return None;
     };
     context
@@ -158,25 +160,26 @@ fn to_handle(context: &Context, text: &[u8]) -> Option<Handle> {
         Address::Handle(handle) => Some(handle),
         Address::Local(name) => context.node().find_name(name),
         Address::Global(name) => {
-            context.log(format!("error: Can't convert {} to handle", lossy(name)));
+            quote(context, "error: Can't convert ", name, " to handle");
             None
         }
     }
     .filter(|&handle| handle != 0)
 }
 
-fn target<'a>(context: &'a Context, text: &[u8]) -> Option<&'a Context> {
-    context.node().context(to_handle(context, text)?)
+/// The live service an address names, with its handle: the slot may be another one's soon.
+fn target<'a>(context: &'a Context, text: &[u8]) -> Option<(&'a Context, Handle)> {
+    let handle = to_handle(context, text)?;
+    Some((context.node().context(handle)?, handle))
 }
 
 fn launch(context: &Context, text: &[u8]) -> Option<Vec<u8>> {
-    let line = text
-        .split(|&b| b == b'\r' || b == b'\n')
-        .next()
-        .unwrap_or_default();
-    let (module, args) = match line.iter().position(|&b| b == b' ' || b == b'\t') {
-        Some(at) => (&line[..at], Some(&line[at + 1..])),
-        None => (line, None),
+    let is_end = |b: &u8| matches!(b, b'\r' | b'\n');
+    let is_separator = |b: &u8| matches!(b, b' ' | b'\t') || is_end(b);
+    let (module, args) = match text.iter().position(is_separator) {
+        // The arguments end with their line, and keep their blanks.
+        Some(at) => (&text[..at], text[at + 1..].split(is_end).next()),
+        None => (text, None),
     };
     match context.node().launch(&lossy(module), args) {
         Ok(handle) => Some(format!(":{handle:08X}").into_bytes()),
@@ -193,10 +196,7 @@ fn set_env(context: &Context, text: &[u8]) {
         return;
     };
     if !context.node().env().set(&text[..at], &text[at + 1..]) {
-        context.log(format!(
-            "error: Can't setenv exist key : {}",
-            lossy(&text[..at])
-        ));
+        quote(context, "error: Can't setenv exist key : ", &text[..at], "");
     }
 }
 
@@ -234,8 +234,8 @@ fn signal(context: &Context, text: &[u8]) {
         }
         _ => (text, &text[text.len()..]),
     };
-    if let Some(target) = target(context, address) {
-        target.signal(parse_base_0(number) as i32);
+    if let Some((target, handle)) = target(context, address) {
+        target.signal(handle, parse_base_0(number) as i32);
     }
 }
 

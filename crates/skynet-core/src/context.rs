@@ -280,7 +280,6 @@ impl Context {
         service: Box<dyn Service>,
         args: Option<&[u8]>,
     ) -> Result<(), InitError> {
-        *self.signal.lock() = service.signal_target();
         self.session.store(0, Ordering::Relaxed);
         self.message_count.store(0, Ordering::Relaxed);
         self.cpu_ns.store(0, Ordering::Relaxed);
@@ -291,8 +290,11 @@ impl Context {
         // SAFETY: the slot is scheduled by the caller, so no other thread touches `service`.
         let slot = unsafe { &mut *self.service.get() };
         let service = slot.insert(service);
-        catch_unwind(AssertUnwindSafe(|| service.init(self, args)))
-            .unwrap_or_else(|panic| Err(InitError(panic_text(&*panic))))
+        let start = || {
+            *self.signal.lock() = service.signal_target();
+            service.init(self, args)
+        };
+        catch_unwind(AssertUnwindSafe(start)).unwrap_or_else(|panic| Err(InitError(panic_text(&*panic))))
     }
 
     /// Runs one message. The caller holds the service.
@@ -351,7 +353,6 @@ impl Context {
 
     /// Releases the service and answers what it did not read. The caller holds the service, which is dying.
     pub(crate) fn release(&self) {
-        self.close_message_log(None);
         let target = self.signal.lock().take();
         drop(target);
         // SAFETY: the caller holds the service (mailbox state `scheduled`).
@@ -379,17 +380,25 @@ impl Context {
             );
         }
         self.set_handle(0);
+        // After the handle: a LOGON that found the service before cannot open the log of the next one.
+        self.close_message_log();
         self.mailbox.vacate();
     }
 
     /// Drops a service that is left when the node is dropped.
     pub(crate) fn drop_service(&mut self) {
-        drop(self.service.get_mut().take());
+        let service = self.service.get_mut().take();
+        // No log service is left to be told; the panic hook has printed it.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(service)));
     }
 
-    /// Sends a signal to the service, on this thread.
-    pub(crate) fn signal(&self, signal: i32) {
-        let target = self.signal.lock().clone();
+    /// Sends a signal to the service `handle`, if it is (still) here, on this thread.
+    pub(crate) fn signal(&self, handle: Handle, signal: i32) {
+        let target = {
+            let target = self.signal.lock();
+            // A later service of this slot puts its own target in after its handle.
+            target.clone().filter(|_| self.handle() == handle)
+        };
         if let Some(target) = target {
             target.signal(self, signal);
         }
@@ -397,22 +406,30 @@ impl Context {
 
     // ---- message log (LOGON, LOGOFF) ----
 
-    pub(crate) fn open_message_log(&self, by: &Context) {
+    /// Command LOGON of the service `by` for the service `handle`, if it is (still) here.
+    pub(crate) fn log_on(&self, by: &Context, handle: Handle) {
         let mut file = self.log_file.lock();
-        if file.is_some() {
+        if file.is_some() || self.handle() != handle {
             return;
         }
-        *file = msglog::open(by, self.handle());
+        *file = msglog::open(by, handle);
         self.has_log_file.store(file.is_some(), Ordering::Release);
     }
 
-    /// Closes the log; `by` is the service that asked for it (it gets the line in the log service).
-    pub(crate) fn close_message_log(&self, by: Option<&Context>) {
+    /// Command LOGOFF of the service `by` for the service `handle`, if it is (still) here.
+    pub(crate) fn log_off(&self, by: &Context, handle: Handle) {
+        if self.handle() != handle {
+            return;
+        }
+        if let Some(file) = self.close_message_log() {
+            msglog::close(by, file, handle);
+        }
+    }
+
+    fn close_message_log(&self) -> Option<File> {
         let file = self.log_file.lock().take();
         self.has_log_file.store(false, Ordering::Release);
-        if let (Some(file), Some(by)) = (file, by) {
-            msglog::close(by, file, self.handle());
-        }
+        file
     }
 
     fn write_message_log(&self, message: &Message) {

@@ -44,10 +44,13 @@ fn cut(key: &[u8]) -> &[u8] {
     key.split(|&b| b == 0).next().unwrap_or_default()
 }
 
-/// What C's `strtol` reads first: blanks (with the vertical tab, which
-/// [`u8::is_ascii_whitespace`] leaves out) and one sign. Whether it is a minus, and the rest.
+/// C's `isspace`: with the vertical tab, which [`u8::is_ascii_whitespace`] leaves out.
+pub(crate) fn is_blank(byte: &u8) -> bool {
+    byte.is_ascii_whitespace() || *byte == 0x0b
+}
+
+/// What C's `strtol` reads first: blanks and one sign. Whether it is a minus, and the rest.
 pub(crate) fn sign_and_digits(text: &[u8]) -> (bool, &[u8]) {
-    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
     let blanks = text.iter().take_while(|byte| is_blank(byte)).count();
     match &text[blanks..] {
         [b'-', digits @ ..] => (true, digits),

@@ -100,7 +100,8 @@ impl HandleTable {
         (context.handle() == handle && handle != 0).then_some(context)
     }
 
-    /// Gives `context` a handle and lists it.
+    /// Gives `context` a handle, moves it into its mailbox and lists it. In this order: a
+    /// service that can be found can be retired.
     pub(crate) fn register(&self, context: &Context) -> Result<Handle, HandlesExhausted> {
         let mut writer = self.writer.lock();
         loop {
@@ -116,6 +117,7 @@ impl HandleTable {
                     writer.next = index + 1;
                     let handle = index | self.harbor;
                     context.set_handle(handle);
+                    context.mailbox.occupy(handle);
                     slot.store(std::ptr::from_ref(context).cast_mut(), Ordering::Release);
                     return Ok(handle);
                 }
@@ -159,7 +161,7 @@ impl HandleTable {
         Some(context)
     }
 
-    /// All live handles, lowest slot first.
+    /// All live handles in ascending order.
     pub(crate) fn handles(&self) -> Vec<Handle> {
         let _writer = self.writer.lock();
         let mut handles: Vec<Handle> = self
@@ -199,5 +201,24 @@ impl HandleTable {
     /// The first name of a handle.
     pub(crate) fn name_of(&self, handle: Handle) -> Option<Vec<u8>> {
         self.names.read().by_handle.get(&handle)?.first().cloned()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::ptr::NonNull;
+
+    use super::*;
+
+    #[test]
+    fn what_can_be_found_can_be_retired() {
+        let table = HandleTable::new(1);
+        // The node of a context is not looked at here.
+        let context = Context::vacant(NonNull::dangling(), 0);
+        let handle = table.register(&context).unwrap();
+        assert_eq!(handle, 0x0100_0001);
+        let found = table.unregister(handle).unwrap();
+        assert!(found.mailbox.retire(handle).is_some());
+        assert!(table.get(handle).is_none() && table.unregister(handle).is_none());
     }
 }

@@ -7,7 +7,10 @@ use std::sync::mpsc::channel;
 
 use common::{builder, collect_log, lines, module, sim, with_release};
 use parking_lot::Mutex;
-use skynet_core::{InitError, LaunchError, Node, Payload, SendError, SimEnd, StartError, ptype};
+use skynet_core::{
+    Context, InitError, LaunchError, Message, Node, Payload, SendError, Service, SignalTarget,
+    SimEnd, StartError, ptype,
+};
 
 #[test]
 fn log_service_has_handle_1_and_launch_lines_come_from_the_new_service() {
@@ -309,4 +312,132 @@ fn a_node_that_was_never_stopped_releases_its_services_when_dropped() {
     node.start().unwrap();
     drop(node);
     assert_eq!(released.try_iter().count(), 1);
+}
+
+#[test]
+fn a_panic_before_init_fails_the_launch_only() {
+    struct Odd;
+    impl Service for Odd {
+        fn init(&mut self, _: &Context, _: Option<&[u8]>) -> Result<(), InitError> {
+            Ok(())
+        }
+        fn dispatch(&mut self, _: &Context, _: Message) {}
+        fn signal_target(&self) -> Option<Arc<dyn SignalTarget>> {
+            panic!("no target")
+        }
+    }
+    let b = sim(1)
+        .module("create", || panic!("no service"))
+        .module("odd", || Ok(Box::new(Odd) as Box<dyn Service>));
+    let b = module(
+        b,
+        "boot",
+        |cx, _| {
+            let node = cx.node();
+            assert_eq!(
+                node.launch("create", None),
+                Err(LaunchError::Create(InitError::new("no service")))
+            );
+            assert_eq!(
+                node.launch("odd", None),
+                Err(LaunchError::Init(InitError::new("no target")))
+            );
+            // Neither has left anything that would keep the node alive.
+            node.abort();
+            Ok(())
+        },
+        |_, _| {},
+    );
+    let node = b.env("bootstrap", "boot").build().unwrap();
+    node.start().unwrap();
+    assert_eq!(node.sim().unwrap().run(), SimEnd::Stopped);
+}
+
+#[test]
+fn a_service_can_end_itself_in_its_init() {
+    let (tx, released) = channel();
+    let (b, log) = collect_log(sim(1));
+    let b = with_release(
+        b,
+        "brief",
+        Some(tx),
+        |cx, _| {
+            cx.exit();
+            assert_eq!(
+                cx.send(cx.handle(), ptype::LUA, 1, Payload::null()),
+                Err(SendError::Dead)
+            );
+            Ok(())
+        },
+        |_, _| panic!("nothing can be sent to it"),
+    );
+    let b = module(
+        b,
+        "boot",
+        |cx, _| {
+            assert_eq!(cx.node().launch("brief", None), Ok(3));
+            assert!(cx.node().context(3).is_none());
+            Ok(())
+        },
+        |_, _| {},
+    );
+    let node = b.env("bootstrap", "boot").build().unwrap();
+    node.start().unwrap();
+    assert_eq!(node.sim().unwrap().run(), SimEnd::Idle);
+    assert_eq!(released.try_iter().count(), 1);
+    assert_eq!(node.live_services(), 2);
+    assert_eq!(
+        lines(&log),
+        [
+            "[:00000003] KILL self",
+            "[:00000003] LAUNCH brief ",
+            "[:00000002] LAUNCH boot "
+        ]
+    );
+}
+
+#[test]
+fn a_service_that_misbehaves_while_a_node_is_dropped_harms_nobody() {
+    struct Rude(std::sync::mpsc::Sender<()>);
+    impl Drop for Rude {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+            panic!("in a release");
+        }
+    }
+    impl Service for Rude {
+        fn init(&mut self, _: &Context, _: Option<&[u8]>) -> Result<(), InitError> {
+            Ok(())
+        }
+        fn dispatch(&mut self, _: &Context, _: Message) {}
+    }
+    let (tx, released) = channel();
+    let sender = Mutex::new(tx);
+    let b = sim(1).module("rude", move || {
+        Ok(Box::new(Rude(sender.lock().clone())) as Box<dyn Service>)
+    });
+    let node = b.env("bootstrap", "rude").build().unwrap();
+    node.start().unwrap();
+    node.launch("rude", None).unwrap();
+    drop(node);
+    assert_eq!(released.try_iter().count(), 2);
+}
+
+#[test]
+fn a_code_given_to_the_first_abort_is_the_exit_code() {
+    let b = module(
+        sim(1),
+        "boot",
+        |cx, _| {
+            cx.node().abort_with(3);
+            cx.node().abort_with(4);
+            cx.node().abort();
+            Ok(())
+        },
+        |_, _| {},
+    );
+    let node = b.env("bootstrap", "boot").build().unwrap();
+    node.start().unwrap();
+    assert_eq!(node.sim().unwrap().run(), SimEnd::Stopped);
+    assert_eq!(node.exit_code(), 3);
 }

@@ -264,3 +264,30 @@ fn overload_is_logged_by_the_service() {
         ["[:00000002] error: May overload, message queue length = 3000"]
     );
 }
+
+/// An abort that runs while other threads launch leaves nothing that keeps the node alive.
+#[test]
+fn abort_while_services_are_launched_from_several_threads() {
+    for _ in 0..50 {
+        let b = module(builder(), "s", |_, _| Ok(()), |_, _| {});
+        let (b, _log) = collect_log(b.quiet_launch());
+        let node = b.env("bootstrap", "s").build().unwrap();
+        node.start().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while node.launch("s", None).is_ok() {}
+                    node.abort();
+                });
+            }
+            scope.spawn(|| {
+                while node.live_services() < 20 {
+                    std::thread::yield_now();
+                }
+                // From several threads at once.
+                node.abort();
+            });
+        });
+        wait(&node);
+    }
+}

@@ -165,9 +165,16 @@ impl Node {
     /// Ends all services, the log service last, after it has written what it was sent; then
     /// the node stops. Returns at once (command ABORT).
     pub fn abort(&self) {
+        self.abort_with(0);
+    }
+
+    /// Like [`abort`](Self::abort), for a reason that the process should report:
+    /// it ends with exit code `code`, unless it is ending already.
+    pub fn abort_with(&self, code: u8) {
         if self.stopping.swap(true, Ordering::AcqRel) {
             return;
         }
+        self.exit_code.store(code, Ordering::Release);
         let logger = self.table.find(b"logger").unwrap_or(0);
         for handle in self.table.handles() {
             if handle != logger {
@@ -175,15 +182,6 @@ impl Node {
             }
         }
         self.check_end();
-    }
-
-    /// Like [`abort`](Self::abort), for a reason that the process should report:
-    /// it ends with exit code `code`, unless it is ending already.
-    pub fn abort_with(&self, code: u8) {
-        if !self.is_stopping() {
-            self.exit_code.store(code, Ordering::Release);
-            self.abort();
-        }
     }
 
     /// The bootstrap service could not do its work: without it the node is of

@@ -383,7 +383,8 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         // Services left over (a node that was never stopped) may still use the
-        // node while they are released, so they go before the fields do.
+        // node while they are released, so they go before the fields do. No new ones then.
+        *self.stopping.get_mut() = true;
         let mut slots = std::mem::take(&mut self.slab.get_mut().all);
         for slot in &mut slots {
             // SAFETY: all threads of the node held it by an Arc and are gone,

@@ -1,12 +1,14 @@
 //! Births and deaths of services (spec/01-core.md §6).
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 
 use crate::builder::LaunchError;
-use crate::context::Context;
+use crate::context::{Context, panic_text};
 use crate::mailbox::Pushed;
 use crate::message::Handle;
+use crate::module::InitError;
 use crate::node::Node;
 use crate::stable::Stable;
 
@@ -19,19 +21,17 @@ impl Node {
         if self.is_stopping() {
             return Err(LaunchError::Stopping);
         }
-        let service = self
-            .modules
-            .query(module)
-            .map_err(LaunchError::Module)?
-            .create()
+        let module_of = self.modules.query(module).map_err(LaunchError::Module)?;
+        let service = catch_unwind(AssertUnwindSafe(|| module_of.create()))
+            .unwrap_or_else(|panic| Err(InitError(panic_text(&*panic))))
             .map_err(LaunchError::Create)?;
         let context = self.slot();
+        // Counted before it can be found: an abort that retires it waits for its release.
+        self.live.fetch_add(1, Ordering::AcqRel);
         let Ok(handle) = self.table.register(context) else {
-            self.slab_free(context);
+            self.recycle(context, false);
             return Err(LaunchError::NoHandle);
         };
-        context.mailbox.occupy(handle);
-        self.live.fetch_add(1, Ordering::AcqRel);
         if let Err(error) = context.occupy(service, args) {
             context.log(format!("error: launch {module} FAILED"));
             self.table.unregister(handle);
