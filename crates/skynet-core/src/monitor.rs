@@ -65,13 +65,13 @@ impl Monitor {
 fn check(node: &Node, workers: &Workers, seen: &mut [u32]) {
     for (index, progress) in workers.progress().iter().enumerate() {
         let version = progress.version.load(Ordering::Relaxed);
-        let before = std::mem::replace(&mut seen[index], version);
-        let handle = progress.destination.load(Ordering::Relaxed);
-        if version != before || handle == 0 {
+        if std::mem::replace(&mut seen[index], version) != version {
             continue;
         }
-        let source = progress.source.load(Ordering::Relaxed);
-        let what = progress.what.load(Ordering::Relaxed);
+        let Some(dispatch) = progress.still_in(version) else {
+            continue;
+        };
+        let (source, handle) = (dispatch.source, dispatch.destination);
         if let Some(context) = node.context(handle) {
             context.mark_endless();
         }
@@ -86,8 +86,8 @@ fn check(node: &Node, workers: &Workers, seen: &mut [u32]) {
             node.report_endless(&Endless {
                 handle,
                 source,
-                kind: what as u8,
-                session: (what >> 32) as u32 as i32,
+                kind: dispatch.kind,
+                session: dispatch.session,
                 thread,
             });
         }

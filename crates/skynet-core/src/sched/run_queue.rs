@@ -82,7 +82,8 @@ impl Fifo {
     }
 }
 
-/// The queues of one worker, open to all.
+/// The queues of one worker, open to all; written at every turn, so they share no cache line.
+#[repr(align(128))]
 struct Queues {
     fifo: Fifo,
     /// The service woken last; 0 = none. The worker puts in, anybody may take out.
@@ -178,7 +179,8 @@ impl RunQueues {
         let length = queues.fifo.push(task);
         if length >= BACKLOG {
             Wake::Needed
-        } else if queues.slot.load(Ordering::Relaxed) != 0 {
+        } else if length > 1 || queues.slot.load(Ordering::Relaxed) != 0 {
+            // One of them is not the next.
             Wake::Watch
         } else {
             Wake::No
@@ -258,5 +260,59 @@ fn take(slot: &AtomicUsize) -> Option<Task> {
     match slot.swap(0, Ordering::SeqCst) {
         0 => None,
         task => Some(task),
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_begin_at_once_is_watched() {
+        let queues = RunQueues::new(1);
+        // Alone it is next.
+        assert_eq!(queues.push_back(0, 1), Wake::No);
+        // Behind another one it is not.
+        assert_eq!(queues.push_back(0, 2), Wake::Watch);
+        assert_eq!(queues.push_woken(0, 3), Wake::Watch);
+        assert_eq!(queues.push_woken(0, 4), Wake::Watch);
+        assert_eq!(queues.push_back(0, 5), Wake::Needed);
+        let mut local = Local::new(0);
+        let order: Vec<_> = std::iter::from_fn(|| queues.next(&mut local)).collect();
+        assert_eq!(order, [4, 1, 2, 3, 5]);
+    }
+
+    #[test]
+    fn services_that_wake_each_other_do_not_starve_the_rest() {
+        let queues = RunQueues::new(1);
+        let mut local = Local::new(0);
+        queues.push_back(0, 1);
+        queues.push_woken(0, 2);
+        let mut runs = 0;
+        while queues.next(&mut local) == Some(2) {
+            queues.push_woken(0, 2);
+            runs += 1;
+        }
+        assert_eq!(runs, LIFO_RUNS);
+    }
+
+    #[test]
+    fn what_comes_from_outside_has_its_turn() {
+        let queues = RunQueues::new(1);
+        let mut local = Local::new(0);
+        queues.inject(9);
+        for task in [1, 2] {
+            queues.push_back(0, task);
+        }
+        let mut turns = 0;
+        loop {
+            turns += 1;
+            match queues.next(&mut local) {
+                Some(9) => break,
+                Some(task) => queues.push_back(0, task),
+                None => panic!("nothing was taken out"),
+            };
+        }
+        assert_eq!(turns, INJECTOR_TURN);
     }
 }

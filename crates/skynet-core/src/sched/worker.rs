@@ -131,8 +131,9 @@ impl Workers {
                 if woken_to_search && self.idle.end_search() && self.queues.has_work() {
                     self.idle.wake_one();
                 }
-                // A watcher that leaves: what is in a slot needs another one.
-                if self.queues.has_slot_work() {
+                // A watcher that leaves, or a thief with more than it can begin: what waits
+                // behind a callback needs another one.
+                if self.queues.has_slot_work() || self.queues.has_work() {
                     self.idle.want_watcher();
                 }
                 return found;
@@ -208,5 +209,47 @@ impl Watch {
             }
         }
         taken
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn weights_of_the_workers() {
+        let weights = [0, 3, 4, 7, 8, 15, 16, 23, 24, 31, 32, 1000].map(weight_of);
+        assert_eq!(weights, [-1, -1, 0, 0, 1, 1, 2, 2, 3, 3, 0, 0]);
+    }
+
+    /// A watcher that steals more than it can begin has somebody wake for the rest.
+    #[test]
+    fn what_a_thief_cannot_begin_finds_another_worker() {
+        let workers = Workers::new(3);
+        let (sender, found) = channel();
+        std::thread::scope(|scope| {
+            for index in [1, 2] {
+                let (workers, sender) = (&workers, sender.clone());
+                // Takes one task and stays in it, as it were.
+                scope.spawn(move || sender.send(workers.next(&mut Local::new(index), index)));
+            }
+            while workers.idle.sleeping() < 2 {
+                std::thread::yield_now();
+            }
+            // Worker 0 stays in a long callback and has more than one task behind it.
+            for task in 1..=3 {
+                workers.queues.push_back(0, task);
+            }
+            let two: Vec<_> = (0..2)
+                .map(|_| found.recv_timeout(Duration::from_secs(30)))
+                .collect();
+            workers.stop();
+            for task in two {
+                assert!(task.expect("a worker sleeps while work waits").is_some());
+            }
+        });
     }
 }
