@@ -48,12 +48,15 @@ fn run(name: &str, workers: usize, library: Library) -> (ExitStatus, String) {
             "harbor = 0\nthread = {workers}\nstart = \"{name}\"\n\
              luaservice = \"{lua}/?.lua;{lua}/service/?.lua;./service/?.lua\"\n\
              lua_path = \"{lua}/lib/?.lua;{path}\"\n\
-             snax = \"{lua}/service/?.lua\"\nlogpath = \".\"\n"
+             snax = \"{lua}/service/?.lua\"\nlogpath = \".\"\nlogger = \"node.log\"\n\
+             suites = \"{}\"\n",
+            suites().join(" ")
         ),
     );
     let mut node = Process::start(dir.path(), &["config"]);
     let status = node.wait();
-    (status, node.output())
+    let output = node.output() + &dir.read("node.log");
+    (status, output)
 }
 
 fn run_all(names: Vec<String>, workers: usize, library: Library) {

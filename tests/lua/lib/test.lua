@@ -65,6 +65,120 @@ function test.eventually(f, what)
 	error("never: " .. (what or "the condition"), 2)
 end
 
+-- What a function that runs in another service may use of the suite's locals.
+local shared = {
+	skynet = skynet,
+	test = test,
+	_ENV = _G,
+}
+
+local function dump(f)
+	local names = {}
+	for i = 1, 255 do
+		local name = debug.getupvalue(f, i)
+		if not name then
+			break
+		end
+		assert(shared[name], "a function for another service uses the local " .. name)
+		names[i] = name
+	end
+	return table.concat(names, " "), string.dump(f)
+end
+
+--- The function that `names` and `code` stand for; for the services of the suite.
+function test.undump(names, code)
+	local f = assert(load(code, "=remote", "b"))
+	local i = 0
+	for name in string.gmatch(names, "%S+") do
+		i = i + 1
+		local value = shared[name]
+		debug.upvaluejoin(f, i, function() return value end, 1)
+	end
+	return f
+end
+
+--- A service that runs what test.at and test.post send to it.
+function test.peer()
+	return skynet.newservice "suite_peer"
+end
+
+--- Calls f(...) as a request in a peer: f itself answers.
+function test.at(peer, f, ...)
+	local names, code = dump(f)
+	return skynet.call(peer, "lua", names, code, ...)
+end
+
+--- Calls f(...) in a peer, without an answer.
+function test.post(peer, f, ...)
+	local names, code = dump(f)
+	return skynet.send(peer, "lua", names, code, ...)
+end
+
+local scripts = 0
+
+--- The name by which the service suite_script finds f, to be its main chunk.
+function test.script(f)
+	local names, code = dump(f)
+	scripts = scripts + 1
+	local key = "script_" .. skynet.self() .. "_" .. scripts
+	local hex = string.gsub(code, ".", function(c) return string.format("%02x", string.byte(c)) end)
+	skynet.setenv(key, names .. "|" .. hex)
+	return key
+end
+
+--- Starts a service whose main chunk is f; the arguments are words.
+function test.spawn(f, ...)
+	return skynet.newservice("suite_script", test.script(f), ...)
+end
+
+--- Runs f in a coroutine; the returned function waits for its results.
+function test.async(f, ...)
+	local result
+	skynet.fork(function(...)
+		result = table.pack(pcall(f, ...))
+	end, ...)
+	return function()
+		test.eventually(function() return result end, "the end of a coroutine")
+		if not result[1] then
+			error(result[2], 0)
+		end
+		return table.unpack(result, 2, result.n)
+	end
+end
+
+--- Where the node's log ends now.
+function test.log_end()
+	local file = assert(io.open("node.log", "rb"))
+	local size = file:seek "end"
+	file:close()
+	return size
+end
+
+--- The node's log from `from` on.
+function test.log(from)
+	local file = assert(io.open("node.log", "rb"))
+	file:seek("set", from or 0)
+	local text = file:read "a"
+	file:close()
+	return text
+end
+
+--- Waits until the log has `text` after `from`; gives all that was logged since.
+function test.logged(text, from)
+	return test.eventually(function()
+		local log = test.log(from)
+		return string.find(log, text, 1, true) and log
+	end, "in the log: " .. text)
+end
+
+--- Fails unless `part` is in `text`.
+function test.has(text, part)
+	if not string.find(tostring(text), part, 1, true) then
+		error(string.format("%s is not in %s", show(part), show(text)), 2)
+	end
+	return text
+end
+
 local function run_all(cases)
 	local failed = 0
 	for _, case in ipairs(cases) do
