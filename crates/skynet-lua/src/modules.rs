@@ -28,7 +28,10 @@ const NATIVE: &[(&CStr, lua_CFunction)] = &[
     (c"skynet.core", lib_core::luaopen_skynet_core),
     (c"skynet.profile", lib_profile::luaopen_skynet_profile),
     (c"skynet.memory", lib_memory::luaopen_skynet_memory),
-    (c"skynet.debugchannel", lib_debugchannel::luaopen_skynet_debugchannel),
+    (
+        c"skynet.debugchannel",
+        lib_debugchannel::luaopen_skynet_debugchannel,
+    ),
     (c"skynet.codecache", lib_codecache::luaopen_skynet_codecache),
     (c"skynet.socketdriver", net::luaopen_socketdriver),
     (c"skynet.netpack", net::luaopen_netpack),

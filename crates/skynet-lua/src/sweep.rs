@@ -35,7 +35,9 @@ pub(crate) fn inside(body: fn(&Context)) {
         .env("harbor", "0")
         .env("logger", "/dev/null")
         .env("bootstrap", "probe")
-        .module("probe", move || Ok(Box::new(Probe(body)) as Box<dyn Service>))
+        .module("probe", move || {
+            Ok(Box::new(Probe(body)) as Box<dyn Service>)
+        })
         .build()
         .unwrap();
     // A panic in `init` is an error of the start, with its text.
@@ -163,7 +165,10 @@ fn every_function_survives_a_failing_allocation() {
                 lua_settop(L, 0);
                 allocations += made;
             }
-            assert!(allocations > 200, "only {allocations} allocations were failed");
+            assert!(
+                allocations > 200,
+                "only {allocations} allocations were failed"
+            );
             // Nothing was lost on the way: the same again needs no more memory.
             lua_gc(L, LUA_GCCOLLECT);
             lua_gc(L, LUA_GCCOLLECT);
@@ -200,7 +205,10 @@ fn a_start_that_runs_out_of_memory_is_a_failure_and_not_a_crash() {
                     let cause = String::from_utf8_lossy(&cause).into_owned();
                     assert!(failed, "{cause}");
                     // Lua code that reports a failed load in words of its own.
-                    assert!(cause.contains("not enough memory"), "allocation {n}: {cause}");
+                    assert!(
+                        cause.contains("not enough memory"),
+                        "allocation {n}: {cause}"
+                    );
                     failures += 1;
                 }
                 Ok(()) if failed => {}
@@ -294,8 +302,10 @@ fn unpacking_any_bytes_under_a_limit_is_an_error_or_values() {
                         if r & 0x300 == 0 {
                             r as u8
                         } else {
-                            [6, 0x0e, 0x16, 0xfe, 2, 0x0a, 0x22, 4, 0x0c, 0x15, 0x25, 0, 9, 3, 0x42, 7]
-                                [(r & 15) as usize]
+                            [
+                                6, 0x0e, 0x16, 0xfe, 2, 0x0a, 0x22, 4, 0x0c, 0x15, 0x25, 0, 9, 3,
+                                0x42, 7,
+                            ][(r & 15) as usize]
                         }
                     })
                     .collect();

@@ -63,7 +63,10 @@ c.error "DONE"
     let node = start(&files, SIM);
     node.wait_for("DONE");
     let line = node.wait_for("skynet library: ");
-    assert_eq!(line, format!("skynet library: {}", node.dir.path("skynet.lua")));
+    assert_eq!(
+        line,
+        format!("skynet library: {}", node.dir.path("skynet.lua"))
+    );
     for module in ["skynet", "coroutine", "require"] {
         node.wait_for(&format!("{module} is from a file"));
     }
@@ -113,17 +116,16 @@ c.command("LAUNCH", "snlua console")
 #[test]
 fn a_path_whose_tail_names_an_embedded_file_uses_it() {
     let root = "/nowhere/at/all/";
-    let node = start_with(
-        &[("main.lua", "")],
-        SIM,
-        |builder| {
-            builder
-                .env("bootstrap", "snlua cdummy")
-                .env("lualoader", format!("{root}lualib/loader.lua"))
-                .env("luaservice", format!("{root}service/?.lua"))
-                .env("lua_path", format!("{root}lualib/?.lua;{root}lualib/compat10/?.lua"))
-        },
-    );
+    let node = start_with(&[("main.lua", "")], SIM, |builder| {
+        builder
+            .env("bootstrap", "snlua cdummy")
+            .env("lualoader", format!("{root}lualib/loader.lua"))
+            .env("luaservice", format!("{root}service/?.lua"))
+            .env(
+                "lua_path",
+                format!("{root}lualib/?.lua;{root}lualib/compat10/?.lua"),
+            )
+    });
     // cdummy launches the harbor service.
     node.wait_for("LAUNCH harbor 0 2");
     node.stop();

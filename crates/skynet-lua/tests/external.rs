@@ -51,6 +51,9 @@ skynet.start(function() end)
         );
         node.wait_for("all sizes arrived");
         let lines = node.stop();
-        assert!(lines.iter().all(|(_, l)| !l.contains("error")), "{lines:#?}");
+        assert!(
+            lines.iter().all(|(_, l)| !l.contains("error")),
+            "{lines:#?}"
+        );
     }
 }

@@ -74,5 +74,8 @@ c.error "DONE"
         node.wait_for(&format!("[{args}]"));
     }
     let lines = node.stop();
-    assert!(lines.iter().all(|(_, l)| !l.contains("LAUNCH harbor")), "{lines:#?}");
+    assert!(
+        lines.iter().all(|(_, l)| !l.contains("LAUNCH harbor")),
+        "{lines:#?}"
+    );
 }

@@ -62,8 +62,14 @@ c.error("done")
     node.wait_for("done");
     let warnings = node.texts("Memory warning ");
     assert_eq!(warnings.len(), 2, "{warnings:?}");
-    assert!(warnings[0].starts_with("33.") || warnings[0].starts_with("32."), "{warnings:?}");
-    assert!(warnings[1].starts_with("64.") || warnings[1].starts_with("65."), "{warnings:?}");
+    assert!(
+        warnings[0].starts_with("33.") || warnings[0].starts_with("32."),
+        "{warnings:?}"
+    );
+    assert!(
+        warnings[1].starts_with("64.") || warnings[1].starts_with("65."),
+        "{warnings:?}"
+    );
     node.stop();
 }
 

@@ -104,7 +104,10 @@ end)
     node.wait_for("recv a signal 0");
     node.wait_for("answer two500500");
     let lines = node.stop();
-    assert!(lines.iter().all(|(_, l)| !l.contains("error")), "{lines:#?}");
+    assert!(
+        lines.iter().all(|(_, l)| !l.contains("error")),
+        "{lines:#?}"
+    );
 }
 
 #[test]
@@ -175,7 +178,12 @@ c.command("TIMEOUT", "1")
     );
     node.wait_for("recv a signal 17");
     let line = node.wait_for("Current Memory ");
-    let number: f64 = line["Current Memory ".len()..line.len() - 1].parse().unwrap();
-    assert!(line.ends_with('K') && number > 5.0 && number < 200.0, "{line}");
+    let number: f64 = line["Current Memory ".len()..line.len() - 1]
+        .parse()
+        .unwrap();
+    assert!(
+        line.ends_with('K') && number > 5.0 && number < 200.0,
+        "{line}"
+    );
     node.stop();
 }

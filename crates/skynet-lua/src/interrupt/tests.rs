@@ -96,7 +96,10 @@ core.error(pcall(outer))
     log.wait_for("spinning");
     LoopReporter.endless(&node, &report(ptype::LUA, 7));
     let line = log.wait_for("error: endless loop in :00000002");
-    assert!(line.contains("message type 10 session 7 from :00000009"), "{line}");
+    assert!(
+        line.contains("message type 10 session 7 from :00000009"),
+        "{line}"
+    );
     assert!(line.contains("main.lua:4: in "), "{line}");
     assert!(line.contains("main.lua:7: in "), "{line}");
     // It goes on undisturbed, until it is interrupted.
