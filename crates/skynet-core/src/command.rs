@@ -99,16 +99,19 @@ fn register(context: &Context, name: &[u8]) -> Option<Vec<u8>> {
             .bind_name(local, context.handle())
             .then(|| local.to_vec()),
         global => {
-            quote(context, "error: Can't register global name ", global, " in C");
+            quote(
+                context,
+                "error: Can't register global name ",
+                global,
+                " in C",
+            );
             None
         }
     }
 }
 
 fn name_command(context: &Context, text: &[u8]) -> Option<Vec<u8>> {
-    let mut words = text
-        .split(is_blank)
-        .filter(|word| !word.is_empty());
+    let mut words = text.split(is_blank).filter(|word| !word.is_empty());
     let name = words.next()?;
     let Some([b':', hex @ ..]) = words.next() else {
         return None;

@@ -294,7 +294,8 @@ impl Context {
             *self.signal.lock() = service.signal_target();
             service.init(self, args)
         };
-        catch_unwind(AssertUnwindSafe(start)).unwrap_or_else(|panic| Err(InitError(panic_text(&*panic))))
+        catch_unwind(AssertUnwindSafe(start))
+            .unwrap_or_else(|panic| Err(InitError(panic_text(&*panic))))
     }
 
     /// Runs one message. The caller holds the service.

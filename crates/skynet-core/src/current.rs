@@ -99,10 +99,10 @@ pub fn with_node<R>(f: impl FnOnce(Option<&Node>) -> R) -> R {
 }
 
 /// Asks for [`Component::dispatch_end`](crate::node::Component::dispatch_end) when the dispatch
-/// that runs on this thread is over; false if none runs here.
-pub fn at_dispatch_end() -> bool {
+/// of `node` that runs on this thread is over; false if none runs here. The pointer is only compared.
+pub fn at_dispatch_end(node: *const Node) -> bool {
     with(|c| {
-        let Some(c) = c.filter(|c| c.worker != usize::MAX) else {
+        let Some(c) = c.filter(|c| c.worker != usize::MAX && ptr::eq(c.node, node)) else {
             return false;
         };
         c.dispatch_end.set(true);

@@ -97,13 +97,7 @@ fn launch_takes_a_word_and_the_rest_of_its_line() {
     let some = |s: &str| Some(s.to_owned());
     assert_eq!(
         *seen.lock(),
-        [
-            None,
-            some(""),
-            some(" a\tb "),
-            some("next line"),
-            some("x")
-        ]
+        [None, some(""), some(" a\tb "), some("next line"), some("x")]
     );
     assert!(log[0].contains("error: launch nosuch : "), "{log:?}");
 }

@@ -275,15 +275,13 @@ fn accepted(cx: Cx<'_>, listener: &Socket, state: &mut State, io: Io, peer: Sock
     let socket = cx
         .table
         .insert(|id| Socket::with_io(id, owner, Phase::Accepted, io.clone()));
-    drop(io);
-    // Nobody knows the id yet, and events come on this thread.
+    // Events come on this thread, and nobody knows the id yet; but it can be guessed.
     let mut new = socket.state.lock();
-    let watched = cx.backend.watch(
-        new.io.as_ref().expect("just given"),
-        socket.id,
-        true,
-        Watch::Quiet,
-    );
+    if new.is_gone() {
+        return;
+    }
+    let watched = cx.backend.watch(&io, socket.id, true, Watch::Quiet);
+    drop(io);
     if watched.is_err() {
         new.release(cx, socket.id);
         state.emit_text(cx, listener.id, kind::ERROR, 0, crate::net::LIMIT);

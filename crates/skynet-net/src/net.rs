@@ -94,6 +94,13 @@ impl Net {
         std::ptr::from_ref(self) as usize
     }
 
+    /// Where the node is, to be compared only.
+    pub(crate) fn node(&self) -> *const Node {
+        self.running
+            .get()
+            .map_or(std::ptr::null(), |running| running.node.as_ptr())
+    }
+
     /// Calls `f` with the node, unless it is not running.
     pub(crate) fn with<R>(&self, f: impl FnOnce(Cx<'_>) -> R) -> Option<R> {
         let running = self.running.get()?;
@@ -235,6 +242,10 @@ impl Net {
                 .insert(|id| Socket::with_io(id, owner, Phase::Bound, io.clone()));
             let id = socket.id;
             let mut state = socket.state.lock();
+            if state.is_gone() {
+                // Somebody has closed an id that nobody gave them.
+                return Ok(id);
+            }
             let refusal = match cx.backend {
                 Backend::Memory(_) => {
                     Some("real descriptors cannot be used under the deterministic driver")

@@ -129,7 +129,7 @@ pub(crate) fn send(net: &Net, socket: &Arc<Socket>, data: Data<'_>, low: bool) -
         return true;
     }
     out.push_direct(data);
-    if out.bytes() < COLLECT_LIMIT && current::at_dispatch_end() {
+    if out.bytes() < COLLECT_LIMIT && current::at_dispatch_end(net.node()) {
         collect(net.key(), socket, state);
     } else {
         net.with(|cx| flush(cx, socket, &mut guard));

@@ -238,3 +238,32 @@ fn everything_at_once() {
     client.read_exact(&mut got).unwrap();
     Arc::into_inner(bed).unwrap().end();
 }
+
+/// Somebody closes ids that they were not given, at the very moment they come into being:
+/// the socket thread lives.
+#[test]
+fn ids_that_are_guessed_harm_nobody() {
+    use std::sync::atomic::{AtomicI32, Ordering};
+    const CLIENTS: usize = 1000;
+    let bed = Bed::new();
+    let probe = bed.probe();
+    let (listener, address) = bed.listener(&probe);
+    let guess = AtomicI32::new(listener + 1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while let id = guess.load(Ordering::Relaxed)
+                && id > 0
+            {
+                bed.net.close(id);
+            }
+        });
+        for _ in 0..CLIENTS {
+            let mut client = TcpStream::connect(address).unwrap();
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            assert_eq!(client.read(&mut [0]).unwrap(), 0, "it is closed");
+            guess.fetch_add(1, Ordering::Relaxed);
+        }
+        guess.store(0, Ordering::Relaxed);
+    });
+    bed.end();
+}

@@ -598,3 +598,19 @@ fn the_end_of_the_node_closes_sockets_after_what_was_sent() {
     assert_eq!(net.connect(1, "127.0.0.1", 80), Err(NetError::NotRunning));
     assert!(!net.send_slice(id, b"x"));
 }
+
+/// A service of one node may use the sockets of another one in the process.
+#[test]
+fn a_service_of_another_node_can_send() {
+    let (bed, foreign) = (Bed::new(), Bed::new());
+    let probe = bed.probe();
+    let (mut client, id) = bed.pair(&probe);
+    let net = bed.net.clone();
+    let sender = foreign.probe();
+    assert!(sender.run(move |_, _| net.send_slice(id, b"from afar")));
+    let mut got = [0; 9];
+    client.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"from afar");
+    foreign.end();
+    bed.end();
+}
