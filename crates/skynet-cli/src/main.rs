@@ -1,5 +1,7 @@
 //! The `skynet` executable: parse, run, map what happened to an exit code.
 
+#![deny(unsafe_code)]
+
 mod daemon;
 mod demo;
 mod flags;

@@ -4,14 +4,21 @@
 //! It knows nothing of Lua or sockets. Start at [`Node`] and [`Service`];
 //! `docs/architecture.md` has the map.
 
+#![deny(unsafe_code)]
+
 mod builder;
 mod clock;
 mod command;
+#[allow(unsafe_code)]
 mod context;
+#[allow(unsafe_code)]
 mod cpu;
+#[allow(unsafe_code)]
 pub mod current;
 mod env;
+#[allow(unsafe_code)]
 pub mod harbor;
+#[allow(unsafe_code)]
 mod logger;
 mod mailbox;
 mod message;
@@ -19,15 +26,22 @@ mod message;
 mod models;
 mod module;
 mod monitor;
+#[allow(unsafe_code)]
 mod msglog;
+#[allow(unsafe_code)]
 mod node;
+#[allow(unsafe_code)]
 mod payload;
+#[allow(unsafe_code)]
 mod queue;
 mod rng;
 mod sched;
 mod send;
+#[allow(unsafe_code)]
 mod stable;
+#[allow(unsafe_code)]
 mod sync;
+#[allow(unsafe_code)]
 mod table;
 mod timer;
 mod trace;

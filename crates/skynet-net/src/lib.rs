@@ -4,14 +4,18 @@
 //! One thread waits for readiness, reads and accepts; writes go out on the
 //! worker that sends. Start at [`Net`]. [`netpack`] is the framing that game clients use.
 
+#![deny(unsafe_code)]
+
 mod event;
 mod info;
 mod io;
 mod mem;
 mod net;
 pub mod netpack;
+#[allow(unsafe_code)]
 mod os;
 mod outbox;
+#[allow(unsafe_code)]
 mod resolve;
 mod socket;
 mod table;

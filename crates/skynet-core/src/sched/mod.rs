@@ -6,8 +6,10 @@
 
 pub(crate) mod idle;
 pub(crate) mod run_queue;
+#[allow(unsafe_code)]
 pub(crate) mod sim;
 pub(crate) mod step;
+#[allow(unsafe_code)]
 pub(crate) mod worker;
 
 use crate::context::Context;
