@@ -386,9 +386,10 @@ impl Context {
         self.mailbox.vacate();
     }
 
-    /// Drops a service that is left when the node is dropped.
-    pub(crate) fn drop_service(&mut self) {
-        let service = self.service.get_mut().take();
+    /// Drops a service that is left when the node is dropped. The caller holds the service.
+    pub(crate) fn drop_service(&self) {
+        // SAFETY: the caller holds the service.
+        let service = unsafe { &mut *self.service.get() }.take();
         // No log service is left to be told; the panic hook has printed it.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(service)));
     }
@@ -453,4 +454,14 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 /// the thread (spec/01-core.md §2.2).
 pub fn current_handle() -> Handle {
     current::handle()
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_for_a_service_is_small() {
+        assert!(size_of::<Context>() <= 256, "{}", size_of::<Context>());
+    }
 }

@@ -20,15 +20,6 @@ impl<T> Stable<T> {
     pub(crate) fn pointer(&self) -> NonNull<T> {
         self.0
     }
-
-    /// Exclusive access.
-    ///
-    /// # Safety
-    /// Nobody else uses the content meanwhile.
-    pub(crate) unsafe fn get_mut(&mut self) -> &mut T {
-        // SAFETY: owned, and exclusive by contract.
-        unsafe { self.0.as_mut() }
-    }
 }
 
 impl<T> Drop for Stable<T> {

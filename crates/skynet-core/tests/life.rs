@@ -231,6 +231,8 @@ fn abort_writes_what_was_logged_before_it_stops() {
         assert_eq!(node.sim().unwrap().run(), SimEnd::Stopped);
         assert_eq!(lines(&log).len(), 51, "seed {seed}");
         assert_eq!(node.live_services(), 0);
+        assert_eq!(node.handles(), []);
+        assert_eq!(node.find_name(b"logger"), None);
     }
 }
 

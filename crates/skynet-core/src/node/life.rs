@@ -171,7 +171,7 @@ impl Node {
     /// Like [`abort`](Self::abort), for a reason that the process should report:
     /// it ends with exit code `code`, unless it is ending already.
     pub fn abort_with(&self, code: u8) {
-        if self.stopping.swap(true, Ordering::AcqRel) {
+        if self.stopping.swap(true, Ordering::SeqCst) {
             return;
         }
         self.exit_code.store(code, Ordering::Release);
@@ -199,7 +199,7 @@ impl Node {
 
     /// Whether [`abort`](Self::abort) was called.
     pub fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+        self.stopping.load(Ordering::SeqCst)
     }
 
     /// Whether all services have ended.
@@ -209,12 +209,16 @@ impl Node {
 
     /// A service does not keep the node alive any more.
     pub(crate) fn service_ended(&self) {
-        self.live.fetch_sub(1, Ordering::AcqRel);
+        self.live.fetch_sub(1, Ordering::SeqCst);
         self.check_end();
     }
 
+    /// Ends the log service when it is the last, the node when nobody is left.
+    ///
+    /// SeqCst: the last service to end and the thread that aborts each write one of `live`
+    /// and `stopping` and then read the other; one of them must see both.
     fn check_end(&self) {
-        let live = self.live.load(Ordering::Acquire);
+        let live = self.live.load(Ordering::SeqCst);
         if live == 0 {
             self.stop_everything();
         } else if live == 1
@@ -227,7 +231,7 @@ impl Node {
     }
 
     fn stop_everything(&self) {
-        self.stopping.store(true, Ordering::Release);
+        self.stopping.store(true, Ordering::SeqCst);
         self.timers.stop();
         self.monitor.stop();
         if let Some(workers) = &self.workers {

@@ -384,13 +384,14 @@ impl Drop for Node {
     fn drop(&mut self) {
         // Services left over (a node that was never stopped) may still use the
         // node while they are released, so they go before the fields do. No new ones then.
-        *self.stopping.get_mut() = true;
-        let mut slots = std::mem::take(&mut self.slab.get_mut().all);
-        for slot in &mut slots {
-            // SAFETY: all threads of the node held it by an Arc and are gone,
-            // so nobody runs a service or holds a context any more.
-            unsafe { slot.get_mut() }.drop_service();
+        let node = &*self;
+        node.stopping.store(true, Ordering::SeqCst);
+        let slots: Vec<_> = node.slab.lock().all.iter().map(Stable::pointer).collect();
+        for slot in slots {
+            // SAFETY: slots are freed with the slab, after this.
+            let context = unsafe { slot.as_ref() };
+            // All threads of the node held it by an Arc and are gone: nobody runs a service.
+            context.drop_service();
         }
-        self.slab.get_mut().all = slots;
     }
 }

@@ -123,6 +123,10 @@ pub(crate) fn run(node: &Node, context: &Context, weight: i32, progress: &Progre
             Taken::Idle => break After::Done,
             Taken::Dying => {
                 progress.begin(0, handle, 0, 0);
+                if node.is_stopping() {
+                    // The log service, which has read all it had, is still listed.
+                    node.retire(handle);
+                }
                 let reserved = context.is_reserved();
                 context.release();
                 progress.end();
