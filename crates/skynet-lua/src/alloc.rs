@@ -65,6 +65,9 @@ pub(crate) unsafe extern "C" fn allocate(
         if memory.limit != 0 && total > memory.limit {
             return std::ptr::null_mut();
         }
+        if nsize >= HUGE && nsize > machine_memory() {
+            return std::ptr::null_mut();
+        }
         memory.allocated += (nsize - old) as u64;
     }
     // SAFETY: as above; `nsize` is not 0.
@@ -88,6 +91,31 @@ pub(crate) unsafe extern "C" fn allocate(
         unsafe { warn(vm) };
     }
     block
+}
+
+/// From here on a block is compared with the machine's memory.
+const HUGE: usize = 1 << 30;
+
+/// Bytes of the machine's memory. Some allocators hand out more than that (they
+/// reserve addresses only), and the system would end the process when the block
+/// is filled; a Lua memory error ends only what asked for it.
+#[cold]
+fn machine_memory() -> usize {
+    static BYTES: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    *BYTES.get_or_init(|| {
+        // SAFETY: no preconditions.
+        let (pages, size) = unsafe {
+            (
+                libc::sysconf(libc::_SC_PHYS_PAGES),
+                libc::sysconf(libc::_SC_PAGESIZE),
+            )
+        };
+        match (usize::try_from(pages), usize::try_from(size)) {
+            (Ok(pages), Ok(size)) if pages > 0 => pages.saturating_mul(size),
+            // Not known: whatever the allocator says.
+            _ => usize::MAX,
+        }
+    })
 }
 
 /// Doubles the mark and logs.

@@ -45,6 +45,25 @@ end)
     }
 }
 
+/// Whatever the allocator would hand out: filling it would end the process.
+#[test]
+fn a_block_larger_than_the_machine_is_a_memory_error() {
+    let node = start(
+        &[(
+            "main.lua",
+            r#"
+local c = require "skynet.core"
+c.error(pcall(string.rep, "x", 1 << 45))
+c.error("still here")
+"#,
+        )],
+        Driver::Sim { seed: 1 },
+    );
+    node.wait_for("false not enough memory");
+    node.wait_for("still here");
+    node.stop();
+}
+
 #[test]
 fn growth_is_warned_about_at_each_doubling() {
     let node = start(

@@ -251,6 +251,7 @@ skynet.start(function()
 		exit = function() skynet.exit() end,
 		rawcall = function() skynet.rawcall(".launcher", "lua", skynet.packstring "LIST") end,
 		newservice = function() skynet.newservice "main" end,
+		raw = function() coroutine.yield(1) end,
 	} do
 		local ok, err = pcall(skynet.noyield, f)
 		equal(ok, false)
