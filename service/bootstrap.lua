@@ -4,6 +4,8 @@ local skynet = require "skynet"
 local core = require "skynet.core"
 require "skynet.manager"
 
+local SERVICE_PATTERNS <const> = skynet.getenv "luaservice" or "./service/?.lua"
+
 -- Single node: no master, no other harbors. It counts as the standalone one.
 local function start_single()
 	assert(skynet.getenv "standalone" == nil, "config: standalone must not be set when harbor is 0")
@@ -12,6 +14,8 @@ local function start_single()
 end
 
 local function start_harbor()
+	-- The services of a harbor network are not part of this executable.
+	assert(package.searchpath("cslave", SERVICE_PATTERNS), "config: only harbor = 0 (a single node) is supported")
 	if skynet.getenv "standalone" then
 		skynet.newservice "cmaster"
 	end

@@ -119,7 +119,7 @@ fn a_bootstrap_that_fails_ends_the_node_with_1() {
     dir.write("broken.lua", "this is not Lua");
     for (config, said) in [
         // No cmaster and cslave on this node.
-        ("harbor = 1", "bootstrap failed"),
+        ("harbor = 1", "only harbor = 0 (a single node) is supported"),
         ("harbor = 0 standalone = 1", "standalone must not be set"),
         ("harbor = 0 bootstrap = \"snlua nosuch\"", "nosuch"),
         ("harbor = 0 bootstrap = \"snlua\"", "lua loader error"),
