@@ -614,3 +614,81 @@ fn a_service_of_another_node_can_send() {
     foreign.end();
     bed.end();
 }
+
+/// What `start` does, state by state, and who is told (spec/03-network.md §1.9).
+#[test]
+fn start_by_another_service() {
+    let bed = Bed::new();
+    let (owner, other) = (bed.probe(), bed.probe());
+    let (listener, address) = bed.listener(&owner);
+    let nothing_for = |probe: &common::Probe| {
+        probe.settle();
+        assert!(probe.ready().is_none());
+    };
+    // Listening: no message, the owner stays.
+    bed.net.start(other.handle, listener);
+    nothing_for(&other);
+    let mut client = TcpStream::connect(address).unwrap();
+    let accept = owner.next();
+    assert_eq!((accept.id, accept.kind), (listener, kind::ACCEPT));
+    let id = accept.ud;
+    // Accepted: it is the starter's from now on.
+    bed.net.start(other.handle, id);
+    assert_eq!(other.next().brief(), (kind::CONNECT, 0, "start"));
+    client.write_all(b"one").unwrap();
+    assert_eq!(other.data(id, 3), b"one");
+    // Connected: it changes hands.
+    bed.net.start(owner.handle, id);
+    assert_eq!(owner.next().brief(), (kind::CONNECT, 0, "transfer"));
+    client.write_all(b"two").unwrap();
+    assert_eq!(owner.data(id, 3), b"two");
+    // Half closed: only the asker hears of it, and may still write.
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(owner.next().brief(), (kind::CLOSE, 0, ""));
+    bed.net.start(other.handle, id);
+    assert_eq!(other.next().brief(), (kind::ERROR, 0, "socket closed"));
+    assert!(bed.net.send_slice(id, b"bye"));
+    bed.net.close(id);
+    assert_eq!(read_exactly(&mut client, 3), b"bye");
+    // Gone.
+    bed.net.start(other.handle, id);
+    assert_eq!(other.next().brief(), (kind::ERROR, 0, "invalid socket"));
+    // A foreign descriptor: no message.
+    let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let bound = bed.net.bind(owner.handle, ours.as_raw_fd()).unwrap();
+    assert_eq!(owner.next().brief(), (kind::CONNECT, 0, "binding"));
+    bed.net.start(other.handle, bound);
+    nothing_for(&other);
+    nothing_for(&owner);
+    bed.net.close(bound);
+    assert_eq!(owner.next().brief(), (kind::CLOSE, 0, ""));
+    bed.end();
+
+    // Connecting: no message, the owner stays; nothing moves here until the driver is asked.
+    let bed = Bed::simulated(1);
+    let (owner, other) = (bed.probe(), bed.probe());
+    let (_, address) = bed.listener(&owner);
+    let connecting = bed
+        .net
+        .connect(other.handle, "127.0.0.1", i32::from(address.port()))
+        .unwrap();
+    bed.net.start(owner.handle, connecting);
+    assert_eq!(other.next_of(connecting).kind, kind::CONNECT);
+    bed.end();
+}
+
+/// Without an owner there is nobody to start, read or close a socket.
+#[test]
+fn a_start_for_a_dead_service_closes_the_socket() {
+    let bed = Bed::new();
+    let probe = bed.probe();
+    let (listener, address) = bed.listener(&probe);
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let accept = probe.next();
+    assert_eq!((accept.id, accept.kind), (listener, kind::ACCEPT));
+    bed.net.start(0x00ff_0000, accept.ud);
+    assert_eq!(client.read(&mut [0; 8]).unwrap(), 0);
+    assert!(!bed.net.send_slice(accept.ud, b"x"));
+    bed.end();
+}
