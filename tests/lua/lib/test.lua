@@ -55,7 +55,7 @@ end
 
 --- Waits until f() is true, letting others run; fails after a long while.
 function test.eventually(f, what)
-	for _ = 1, 6000 do
+	for _ = 1, 3000 do
 		local value = f()
 		if value then
 			return value
