@@ -32,7 +32,7 @@ pub(crate) unsafe extern "C-unwind" fn luaopen_skynet_memory(L: *mut lua_State) 
     1
 }
 
-/// What malloc knows of the process.
+/// What is known of the process's memory.
 #[derive(Clone, Copy)]
 struct Process {
     /// Bytes in live blocks.
@@ -45,30 +45,55 @@ struct Process {
     resident: usize,
 }
 
-fn process() -> Process {
+/// `vms`: bytes in live blocks of the VMs. If malloc knows of less, the process
+/// has another allocator, which is not asked: then the VMs are what is allocated.
+fn process(vms: usize) -> Process {
     // SAFETY: no preconditions.
     let info = unsafe { libc::mallinfo2() };
+    let [resident, data] = process_pages();
+    let allocated = info.uordblks + info.hblkhd;
+    if allocated < vms {
+        return Process {
+            allocated: vms,
+            mapped: data,
+            retained: resident.saturating_sub(vms),
+            resident,
+        };
+    }
     Process {
-        allocated: info.uordblks + info.hblkhd,
+        allocated,
         mapped: info.arena + info.hblkhd,
         retained: info.fordblks,
-        resident: resident(),
+        resident,
     }
 }
 
-/// Resident bytes of the process, 0 if the system does not say.
-fn resident() -> usize {
-    std::fs::read_to_string("/proc/self/statm")
-        .ok()
-        .and_then(|text| text.split(' ').nth(1)?.parse::<usize>().ok())
-        .map_or(0, |pages| pages * 4096)
+/// Resident bytes and bytes of data of the process, 0 if the system does not say.
+fn process_pages() -> [usize; 2] {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let bytes = |field: usize| {
+        let pages = text.split_ascii_whitespace().nth(field);
+        pages
+            .and_then(|pages| pages.parse::<usize>().ok())
+            .map_or(0, |pages| pages * 4096)
+    };
+    [bytes(1), bytes(5)]
+}
+
+/// Bytes of all VMs.
+unsafe fn vm_bytes(L: *mut lua_State) -> usize {
+    // SAFETY: called by Lua.
+    let vm = unsafe { vm_of(L) };
+    // SAFETY: the Vm lives while its Lua code runs.
+    let sizes = unsafe { (*vm).host().sizes() };
+    sizes.into_iter().map(|(_, bytes)| bytes).sum()
 }
 
 unsafe extern "C-unwind" fn total(L: *mut lua_State) -> c_int {
     // SAFETY: called by Lua.
     unsafe {
-        let process = caught(L, process);
-        lua_pushinteger(L, process.allocated as lua_Integer);
+        let bytes = caught(L, || vm_bytes(L));
+        lua_pushinteger(L, bytes as lua_Integer);
     }
     1
 }
@@ -150,7 +175,7 @@ unsafe extern "C-unwind" fn dump(L: *mut lua_State) -> c_int {
 unsafe extern "C-unwind" fn jestat(L: *mut lua_State) -> c_int {
     // SAFETY: called by Lua.
     unsafe {
-        let process = caught(L, process);
+        let process = caught(L, || process(vm_bytes(L)));
         lua_createtable(L, 0, 5);
         for (name, value) in [
             (c"stats.allocated", process.allocated),
@@ -185,7 +210,7 @@ unsafe extern "C-unwind" fn mallctl(L: *mut lua_State) -> c_int {
 
 unsafe extern "C-unwind" fn dumpinfo(L: *mut lua_State) -> c_int {
     // SAFETY: called by Lua.
-    let process = unsafe { caught(L, process) };
+    let process = unsafe { caught(L, || process(vm_bytes(L))) };
     eprintln!(
         "Allocated: {}, resident: {}, mapped: {}, retained: {}",
         process.allocated, process.resident, process.mapped, process.retained
