@@ -275,4 +275,55 @@ pub const EDITS: &[Edit] = &[
               LUAMOD_API int (luaopen_cache) (lua_State *L);\n\n\
               #define LUA_UTF8LIBNAME\t\"utf8\"\n",
     },
+    // VMs that run the same each time (sklfixed.c): seeds, the time, and a hook
+    // that is there when the program has set none.
+    Edit {
+        file: "lauxlib.c",
+        old: "LUALIB_API unsigned int luaL_makeseed (lua_State *L) {\n  UNUSED(L);\n",
+        new: "LUAI_FUNC int skl_makeseed_ (lua_State *L, unsigned *seed);\n\n\
+              LUALIB_API unsigned int luaL_makeseed (lua_State *L) {\n  unsigned seed;\n  \
+              if (skl_makeseed_(L, &seed)) return seed;\n",
+    },
+    Edit {
+        file: "loslib.c",
+        old: "static int os_clock (lua_State *L) {\n",
+        new: "LUAI_FUNC int skl_time_ (lua_State *L, int which, unsigned long long *ns);\n\n\
+              static time_t hosttime (lua_State *L) {\n  unsigned long long ns;\n  \
+              return skl_time_(L, 0, &ns) ? (time_t)(ns / 1000000000) : time(NULL);\n}\n\n\n\
+              static int os_clock (lua_State *L) {\n  unsigned long long ns;\n  \
+              if (skl_time_(L, 1, &ns)) {\n    \
+              lua_pushnumber(L, (lua_Number)ns / 1e9);\n    return 1;\n  }\n",
+    },
+    Edit {
+        file: "loslib.c",
+        old: "l_checktime, 2, time(NULL));\n",
+        new: "l_checktime, 2, hosttime(L));\n",
+    },
+    Edit {
+        file: "loslib.c",
+        old: "    t = time(NULL);  /* get current time */\n",
+        new: "    t = hosttime(L);  /* get current time */\n",
+    },
+    Edit {
+        file: "ldebug.c",
+        old: "    mask = 0;\n    func = NULL;\n  }\n",
+        new: "    mask = 0;\n    func = NULL;\n    \
+              skl_basehook_(L, &func, &mask, &count);\n  }\n",
+    },
+    Edit {
+        file: "ldebug.c",
+        old: "#include \"lvm.h\"\n",
+        new: "#include \"lvm.h\"\n#include \"sklimpl.h\"\n",
+    },
+    Edit {
+        file: "ldblib.c",
+        old: "static int db_gethook (lua_State *L) {\n",
+        new: "LUAI_FUNC int skl_nohook_ (lua_State *L, lua_Hook f);\n\n\
+              static int db_gethook (lua_State *L) {\n",
+    },
+    Edit {
+        file: "ldblib.c",
+        old: "  if (hook == NULL) {  /* no hook? */\n",
+        new: "  if (skl_nohook_(L1, hook)) {  /* no hook? */\n",
+    },
 ];

@@ -102,6 +102,28 @@ LUA_API lua_State *skl_newvmfrom (SklSpace *s, const SklTemplate *t,
 ** way. Slots: 1. May raise (memory). */
 LUA_API int skl_instantiate (lua_State *L, const SklTemplate *t);
 
+/*
+** A VM that runs the same each time. No effect on foreign VMs.
+*/
+
+/* All seeds of the VM come from 'seed' from now on: 'luaL_makeseed', and so
+** 'math.random', 'math.randomseed()' and the pivots of 'table.sort'. */
+LUA_API void skl_setseed (lua_State *L, unsigned long long seed);
+
+/* Nanoseconds, as asked: since 1970 (for 'os.time' and 'os.date'), or used by
+** the program ('os.clock'). May not raise. */
+#define SKL_TIME_DATE	0
+#define SKL_TIME_USED	1
+typedef unsigned long long (*SklTime) (lua_State *L, int which);
+
+/* Where the VM has its time from; NULL: the machine. */
+LUA_API void skl_settime (lua_State *L, SklTime f);
+
+/* The hook of the thread 'L' now, of all threads made from it, and of each
+** thread whose hook is turned off. 'debug.gethook' does not show it. Before
+** other threads are made. */
+LUA_API void skl_setbasehook (lua_State *L, lua_Hook f, int mask, int count);
+
 /* Closes a VM of any kind and then drops its chunks. Same as lua_close. */
 LUA_API void skl_close (lua_State *L);
 

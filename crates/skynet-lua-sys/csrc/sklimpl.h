@@ -88,8 +88,13 @@ LUAI_FUNC unsigned skl_hash_ (const char *str, size_t l, unsigned seed);
 /* skltemplate.c: makes what a new state has from the template of its record.
 ** Returns 0 if there is none. Raises. */
 LUAI_FUNC int skl_fromtemplate_ (lua_State *L);
-/* sklvm.c. */
+/* sklfixed.c; lauxlib.c and the libraries declare what they use of it. */
+LUAI_FUNC int skl_makeseed_ (lua_State *L, unsigned *seed);
 LUAI_FUNC unsigned long long *skl_random_ (lua_State *L, size_t *salt);
+LUAI_FUNC int skl_time_ (lua_State *L, int which, unsigned long long *ns);
+LUAI_FUNC void skl_basehook_ (lua_State *L, lua_Hook *f, int *mask,
+                              int *count);
+LUAI_FUNC int skl_nohook_ (lua_State *L, lua_Hook f);
 /* skltable.h, in ltable.c. */
 LUAI_FUNC size_t skl_hashblock_ (Table *t, size_t *offset);
 LUAI_FUNC Node *skl_copyhash_ (Table *t, char *to);

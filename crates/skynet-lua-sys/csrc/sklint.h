@@ -58,6 +58,12 @@ struct SklVm {
   size_t private_loads;
   const SklTemplate *made_from;  /* NULL: made step by step */
   unsigned long long random[4];  /* state of 'math.random'; 0: not seeded */
+  /* sklfixed.c: what the host has set */
+  int seeded;
+  unsigned long long seed;  /* if 'seeded': all seeds of the VM come from it */
+  SklTime time;  /* NULL: the machine's */
+  lua_Hook basehook;  /* NULL: none */
+  int basemask, basecount;
 };
 
 #define skl_count(c,n)	((void)__atomic_fetch_add(&(c), (n), __ATOMIC_RELAXED))

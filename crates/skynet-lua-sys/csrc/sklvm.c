@@ -165,19 +165,6 @@ LUA_API lua_State *skl_newvmfrom (SklSpace *s, const SklTemplate *t,
 }
 
 
-/*
-** For lmathlib.c: where the state of the VM's random numbers is, so that
-** 'math' need not hold an object for it; NULL for a foreign VM. Addresses make
-** the seeds of VMs differ that are made in the same second.
-*/
-unsigned long long *skl_random_ (lua_State *L, size_t *salt) {
-  SklVm *vm = G(L)->skl;
-  if (vm == NULL) return NULL;
-  *salt = (size_t)vm;
-  return vm->random;
-}
-
-
 SklAtoms *skl_vmatoms_ (SklVm *vm) {
   return (vm != NULL) ? &vm->space->atoms : NULL;
 }

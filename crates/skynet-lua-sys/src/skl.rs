@@ -3,9 +3,9 @@
 //! As everywhere in this crate, `extern "C-unwind"` means "may raise a Lua
 //! error (longjmp)", `extern "C"` means "never".
 
-use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::ffi::{c_char, c_int, c_uint, c_ulonglong, c_void};
 
-use mlua_sys::{lua_Alloc, lua_State};
+use mlua_sys::{lua_Alloc, lua_Hook, lua_State};
 
 /// What the VMs of one process share: the hash seed, the atoms and the code
 /// cache. Opaque; see [`crate::Space`] for an owner.
@@ -29,6 +29,14 @@ pub const SKL_CACHE_ON: c_int = 0;
 pub const SKL_CACHE_EXIST: c_int = 1;
 /// Code cache mode: never look, always compile for this VM alone.
 pub const SKL_CACHE_OFF: c_int = 2;
+
+/// What is asked of a [`SklTime`]: nanoseconds since 1970.
+pub const SKL_TIME_DATE: c_int = 0;
+/// What is asked of a [`SklTime`]: nanoseconds that the program has used.
+pub const SKL_TIME_USED: c_int = 1;
+
+/// The time of a VM as its host has it. May not raise.
+pub type SklTime = unsafe extern "C-unwind" fn(*mut lua_State, c_int) -> c_ulonglong;
 
 /// Counters of a space.
 #[repr(C)]
@@ -110,6 +118,17 @@ unsafe extern "C" {
     /// `lua_newstate` and `skl_newvm` take.
     #[link_name = "luaL_alloc"]
     pub fn skl_alloc(ud: *mut c_void, ptr: *mut c_void, osize: usize, nsize: usize) -> *mut c_void;
+    /// All seeds of the VM come from `seed` from now on: `luaL_makeseed`, and so
+    /// `math.random`, `math.randomseed()` and the pivots of `table.sort`. No
+    /// effect on a foreign VM.
+    pub fn skl_setseed(L: *mut lua_State, seed: c_ulonglong);
+    /// Where `os.time`, `os.date` and `os.clock` have the time from; `None`: the
+    /// machine. No effect on a foreign VM.
+    pub fn skl_settime(L: *mut lua_State, time: Option<SklTime>);
+    /// The hook of thread `L` now, of all threads made from it, and of each
+    /// thread whose hook is turned off; `debug.gethook` does not show it. No
+    /// effect on a foreign VM.
+    pub fn skl_setbasehook(L: *mut lua_State, hook: Option<lua_Hook>, mask: c_int, count: c_int);
     /// The space of the VM; null for a foreign one.
     pub fn skl_space(L: *mut lua_State) -> *mut SklSpace;
     /// Makes atoms of all names this VM has strings of its own for: for one VM

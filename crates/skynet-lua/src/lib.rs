@@ -12,6 +12,7 @@ pub mod config;
 mod embed;
 mod external;
 pub mod ffi;
+mod fixed;
 mod harbor_single;
 mod host;
 mod idle;

@@ -73,6 +73,11 @@ impl SnLua {
 
 #[cfg(test)]
 impl SnLua {
+    /// The VM, once there is one.
+    pub(crate) fn vm_for_test(&self) -> Option<*mut Vm> {
+        self.vm.as_ref().map(VmBox::as_ptr)
+    }
+
     /// The start without its reports; the cause of a failure.
     pub(crate) fn start_for_test(&mut self, context: &Context, args: &[u8]) -> Result<(), Vec<u8>> {
         let vm = VmBox::new(&self.host, context, self.shared.clone())
@@ -454,9 +459,7 @@ unsafe extern "C-unwind" fn open_libraries(L: *mut lua_State) -> c_int {
                     set_start(L, vm, context, start);
                 }
             }
-            if context.node().sim().is_some() {
-                seed_from_node(L, context);
-            }
+            crate::fixed::fix(L, context);
             return 0;
         }
         lua_pushboolean(L, 1);
@@ -475,8 +478,8 @@ unsafe extern "C-unwind" fn open_libraries(L: *mut lua_State) -> c_int {
         for start in &START {
             set_start(L, vm, context, start);
         }
-        if !(*opening).pattern && context.node().sim().is_some() {
-            seed_from_node(L, context);
+        if !(*opening).pattern {
+            crate::fixed::fix(L, context);
         }
     }
     0
@@ -499,30 +502,4 @@ unsafe fn set_start(L: *mut lua_State, vm: *mut Vm, context: &Context, start: &S
         push_bytes(L, &*text);
         lua_setglobal(L, start.name.as_ptr());
     }
-}
-
-/// Instructions between two steps of the virtual clock.
-const SIM_STEP: c_int = 10_000;
-/// Nanoseconds of virtual time that they take.
-const SIM_STEP_NS: u64 = 100_000;
-
-/// Under the deterministic driver: random numbers from the node's seed, and a
-/// clock that goes on while Lua runs.
-unsafe fn seed_from_node(L: *mut lua_State, context: &Context) {
-    // SAFETY: called by `open_libraries`.
-    unsafe {
-        lua_getglobal(L, c"math".as_ptr());
-        lua_getfield(L, -1, c"randomseed".as_ptr());
-        let node = context.node();
-        lua_pushinteger(L, node.random() as lua_Integer);
-        lua_pushinteger(L, node.random() as lua_Integer);
-        lua_callk(L, 2, 0, 0, None);
-        lua_settop(L, 0);
-        lua_sethook(L, Some(pass_time), LUA_MASKCOUNT, SIM_STEP);
-    }
-}
-
-unsafe extern "C-unwind" fn pass_time(L: *mut lua_State, _: *mut lua_Debug) {
-    // SAFETY: a hook of a service's VM; coroutines inherit it.
-    unsafe { crate::vm::node_of(L) }.pass_virtual_time(SIM_STEP_NS);
 }
