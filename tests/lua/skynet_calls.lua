@@ -16,7 +16,7 @@ end
 local function call_failed(cause, ok, err)
 	eq(ok, false)
 	eq(string.match(err, "^[^\n:]*:%d+: ([^\n]*)"), "call failed")
-	has(err, cause)
+	test.cause(err, cause)
 end
 
 local function leave(...)

@@ -91,7 +91,7 @@ case("INFO and info_func", function()
 		skynet.info_func(function() error "info failed" end)
 		skynet.ret()
 	end)
-	has(raises("call failed", ask, "INFO"), "info failed")
+	test.cause(raises("call failed", ask, "INFO"), "info failed")
 end)
 
 case("RUN", function()
@@ -148,7 +148,7 @@ case("TRACELOG", function()
 end)
 
 case("unknown commands, and extensions", function()
-	has(raises("call failed", ask, "NOPE"), "NOPE")
+	test.cause(raises("call failed", ask, "NOPE"), "NOPE")
 	at(peer, function()
 		local debug = require "skynet.debug"
 		debug.reg_debugcmd("MINE", function(...) skynet.retpack("mine", ...) end)

@@ -247,7 +247,7 @@ case("service.new that cannot work", function()
 	eq(service.close "modules_fails", false)
 	local handle = service.new("modules_fails", function() require "skynet" end)
 	-- Without a dispatch function.
-	has(raises("call failed", skynet.call, handle, "lua", "x"), "No dispatch function")
+	test.cause(raises("call failed", skynet.call, handle, "lua", "x"), "No dispatch function")
 	eq(service.close "modules_fails", true)
 end)
 

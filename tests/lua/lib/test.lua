@@ -72,6 +72,16 @@ local shared = {
 	_ENV = _G,
 }
 
+--- Whether module skynet is the native one; one in Lua has none of our additions.
+test.native = skynet.noyield ~= nil
+
+--- Fails unless an error tells its cause; a library in Lua does not pass causes on.
+function test.cause(text, part)
+	if test.native and not string.find(tostring(text), part, 1, true) then
+		error(string.format("%s is not in %s", show(part), show(text)), 2)
+	end
+end
+
 local function dump(f)
 	local names = {}
 	for i = 1, 255 do
