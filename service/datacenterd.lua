@@ -11,7 +11,7 @@ local command = {}
 
 local function lookup(value, path, n)
 	for i = 1, n do
-		if value == nil then
+		if value == nil or type(value) == "string" then
 			return nil
 		end
 		value = value[path[i]]
