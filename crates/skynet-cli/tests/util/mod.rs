@@ -152,6 +152,11 @@ impl Process {
         self.child.stdin.as_mut().expect("piped")
     }
 
+    /// Ends what the process reads.
+    pub fn close_stdin(&mut self) {
+        self.child.stdin = None;
+    }
+
     /// Waits for a line that contains `text` and returns it.
     pub fn expect(&self, text: &str) -> String {
         self.expect_count(text, 1)
