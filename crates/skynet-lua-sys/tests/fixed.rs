@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::ffi::{c_int, c_ulonglong};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -43,10 +44,11 @@ return count, hash
 #[test]
 fn sorting_compares_in_the_same_order() {
     let space = space();
-    let first = seeded(&space, 7).eval(SORT).expect("sorts");
-    assert_eq!(seeded(&space, 7).eval(SORT), Ok(first.clone()));
-    // The program is one whose comparisons do depend on the pivots.
-    assert!((8..40).any(|seed| seeded(&space, seed).eval(SORT) != Ok(first.clone())));
+    let of = |seed| seeded(&space, seed).eval(SORT).expect("sorts");
+    assert_eq!(of(7), of(7));
+    // Pivots that do not come from the seed are the same within a second.
+    let all: BTreeSet<String> = (8..16).map(of).collect();
+    assert_eq!(all.len(), 8);
 }
 
 #[test]
