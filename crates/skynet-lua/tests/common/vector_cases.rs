@@ -78,13 +78,6 @@ pub const COMMON: &[Difference] = &[
         SWALLOWED,
     ),
     (
-        "e15_misc",
-        In::T,
-        "time\tinteger",
-        "time\tinteger\tinteger\tfloat\tinteger\tfalse",
-        "of this test, not of the product: the deterministic driver has a date of its own",
-    ),
-    (
         "e16_core",
         In::Log,
         "",
