@@ -2,7 +2,7 @@
 //!
 //! A dispatch is timed by a user-space counter. A dispatch of a millisecond or
 //! more may have been preempted: those are corrected against the thread's CPU
-//! clock, which is read once per such slice only.
+//! clock, which is read once per such slice only, and when a worker has slept.
 
 use std::cell::Cell;
 
@@ -69,8 +69,8 @@ mod counter {
 }
 
 thread_local! {
-    /// (counter, thread CPU ns) at the last correction on this thread.
-    static MARK: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+    /// The thread's CPU time at the last moment that was compared with it, before the present span.
+    static MARK: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
 /// The counter now; only differences mean something, by [`since`].
@@ -80,12 +80,8 @@ pub(crate) fn now() -> u64 {
 
 /// Nanoseconds of real time since `began` (of [`now`]), roughly.
 pub(crate) fn wall_since(began: u64) -> u64 {
-    counter::to_ns(elapsed(began, counter::ticks()))
-}
-
-/// The counters of two processors may be a little apart: never less than 0.
-fn elapsed(began: u64, ticks: u64) -> u64 {
-    ticks.saturating_sub(began)
+    // The counters of two processors may be a little apart: never less than 0.
+    counter::to_ns(counter::ticks().saturating_sub(began))
 }
 
 /// CPU nanoseconds this thread has used.
@@ -99,11 +95,17 @@ pub fn thread_cpu_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
+/// Notes the thread's CPU time: spans from here on cannot have used more than what
+/// is added to it. A system call, for moments that are slow anyway (the thread has slept).
+pub(crate) fn mark() {
+    MARK.set(Some(thread_cpu_ns()));
+}
+
 /// CPU nanoseconds since `began` (of [`now`]) on this thread, at the end of a span.
 pub(crate) fn since(began: u64) -> u64 {
-    let (used, mark) = measure(began);
-    if let Some(mark) = mark {
-        MARK.set(mark);
+    let (used, cpu) = measure(began);
+    if cpu.is_some() {
+        MARK.set(cpu);
     }
     used
 }
@@ -113,23 +115,16 @@ pub(crate) fn so_far(began: u64) -> u64 {
     measure(began).0
 }
 
-/// CPU nanoseconds since `began`, and the mark to set when the span ends here.
-fn measure(began: u64) -> (u64, Option<(u64, u64)>) {
-    let ticks = counter::ticks();
-    let wall = counter::to_ns(elapsed(began, ticks));
+/// CPU nanoseconds since `began`, and the thread's CPU time if it was looked at.
+fn measure(began: u64) -> (u64, Option<u64>) {
+    let wall = wall_since(began);
     if wall < SLICE_NS {
         return (wall, None);
     }
     let cpu = thread_cpu_ns();
-    let (mark, mark_cpu) = MARK.get();
-    let used = if mark == 0 {
-        wall
-    } else {
-        // The thread cannot have used more CPU than since the last mark; what
-        // ran between the mark and `began` was counted there already.
-        wall.min(cpu.saturating_sub(mark_cpu))
-    };
-    (used, Some((ticks, cpu)))
+    // The mark is from before the span; what ran between them was counted there already.
+    let most = MARK.get().map_or(wall, |mark| cpu.saturating_sub(mark));
+    (wall.min(most), Some(cpu))
 }
 
 #[cfg(all(test, not(loom)))]
@@ -146,6 +141,20 @@ mod tests {
             last = used;
         }
         assert!(since(began) >= last);
+    }
+
+    #[test]
+    fn time_away_from_the_processor_is_not_counted() {
+        let before = thread_cpu_ns();
+        mark();
+        let began = now();
+        // Nobody sends: only time passes.
+        let (_keep, silent) = std::sync::mpsc::channel::<()>();
+        let _ = silent.recv_timeout(std::time::Duration::from_millis(20));
+        let seen = so_far(began);
+        let used = since(began);
+        let most = thread_cpu_ns() - before;
+        assert!(seen <= used && used <= most, "{seen}, {used} of {most}");
     }
 
     #[test]

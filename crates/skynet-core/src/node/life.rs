@@ -18,6 +18,7 @@ const SMALL_STACK: usize = 256 << 10;
 impl Node {
     /// Starts the node: log service, bootstrap service, then the threads
     /// (spec/01-core.md §1.4). Under the deterministic driver nothing runs until [`sim`](Self::sim) drives it.
+    /// Its threads keep a started node alive: it ends by [`abort`](Self::abort), not by being dropped.
     ///
     /// # Errors
     /// What could not be started; the node cannot be used then.

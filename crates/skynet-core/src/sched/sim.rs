@@ -96,6 +96,7 @@ impl Sim<'_> {
     /// Runs for at most `centiseconds` of virtual time.
     pub fn run_for(&self, centiseconds: u64) -> SimEnd {
         let end = self.node.now() + centiseconds;
+        crate::cpu::mark();
         loop {
             if self.node.is_stopped() {
                 return SimEnd::Stopped;

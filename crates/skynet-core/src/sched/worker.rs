@@ -89,6 +89,7 @@ impl Workers {
         self.threads[index].store(this as u64, Ordering::Release);
         let mut local = Local::new(index);
         let weight = weight_of(index);
+        crate::cpu::mark();
         current::enter(node, index, 0, || {
             while let Some(task) = self.next(&mut local, index) {
                 // SAFETY: tasks are addresses of the node's contexts, which
@@ -117,6 +118,7 @@ impl Workers {
         let mut searching: bool;
         let mut woken_to_search = false;
         let mut watch = Watch::default();
+        let mut slept = false;
         loop {
             if self.stop.load(Ordering::SeqCst) {
                 return None;
@@ -136,6 +138,9 @@ impl Workers {
                 if self.queues.has_slot_work() || self.queues.has_work() {
                     self.idle.want_watcher();
                 }
+                if slept {
+                    crate::cpu::mark();
+                }
                 return found;
             }
             // Steps (1) to (3) of idle.rs.
@@ -154,6 +159,7 @@ impl Workers {
             }
             let timeout = watching.then_some(WATCH_PERIOD);
             let woken = self.idle.park(index, timeout);
+            slept = true;
             searching = woken || !self.idle.delist(index);
             if searching && !woken {
                 // Woken just after the time-out: take the token too.
