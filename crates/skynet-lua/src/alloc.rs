@@ -145,23 +145,44 @@ pub(crate) mod failing {
 
     thread_local! {
         static LEFT: Cell<u64> = const { Cell::new(u64::MAX) };
+        /// How many fail once it is so far.
+        static FAILS: Cell<u64> = const { Cell::new(u64::MAX) };
+        static FAILED: Cell<bool> = const { Cell::new(false) };
     }
 
     /// From the `n`-th allocation of this thread on all fail (n from 1); until [`stop`].
     pub(crate) fn from(n: u64) {
         LEFT.set(n - 1);
+        FAILS.set(u64::MAX);
+        FAILED.set(false);
+    }
+
+    /// The `n`-th allocation fails, and that with which Lua tries again after
+    /// its emergency collection; until [`stop`].
+    pub(crate) fn once(n: u64) {
+        from(n);
+        FAILS.set(2);
     }
 
     /// Allocations work again. True if one has failed.
     pub(crate) fn stop() -> bool {
-        LEFT.replace(u64::MAX) == 0
+        LEFT.set(u64::MAX);
+        FAILED.replace(false)
     }
 
     /// Whether the allocation being made fails. (One that is reached counts.)
     pub(super) fn now() -> bool {
         match LEFT.get() {
             u64::MAX => false,
-            0 => true,
+            0 => {
+                FAILED.set(true);
+                match FAILS.get() {
+                    u64::MAX => {}
+                    1 => LEFT.set(u64::MAX),
+                    left => FAILS.set(left - 1),
+                }
+                true
+            }
             left => {
                 LEFT.set(left - 1);
                 false

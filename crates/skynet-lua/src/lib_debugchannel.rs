@@ -73,7 +73,12 @@ unsafe fn push_end(L: *mut lua_State) -> *mut *mut End {
     unsafe {
         let place = lua_newuserdatauv(L, size_of::<*mut End>(), 0).cast::<*mut End>();
         place.write(null_mut());
-        if luaL_newmetatable(L, END.as_ptr()) != 0 {
+        if lua_getfield(L, LUA_REGISTRYINDEX, END.as_ptr()) == LUA_TNIL {
+            // Known by its name when all of it is there: any step may raise.
+            lua_settop(L, -2);
+            lua_createtable(L, 0, 3);
+            lua_pushstring(L, END.as_ptr());
+            lua_setfield(L, -2, c"__name".as_ptr());
             lua_createtable(L, 0, 2);
             lua_pushcfunction(L, read);
             lua_setfield(L, -2, c"read".as_ptr());
@@ -82,6 +87,8 @@ unsafe fn push_end(L: *mut lua_State) -> *mut *mut End {
             lua_setfield(L, -2, c"__index".as_ptr());
             lua_pushcfunction(L, release);
             lua_setfield(L, -2, c"__gc".as_ptr());
+            lua_pushvalue(L, -1);
+            lua_setfield(L, LUA_REGISTRYINDEX, END.as_ptr());
         }
         lua_setmetatable(L, -2);
         place

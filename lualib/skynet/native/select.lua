@@ -6,10 +6,12 @@ local owner = {} -- session -> request object
 
 -- Fields of an object: its requests 1.., and once selected: sessions (session
 -- -> request), answers (a queue of request, answer), first and last of it,
--- dead (requests that could not be sent), open (how many are awaited).
+-- dead (requests that could not be sent), open (how many are awaited), over
+-- (the time has passed; set without memory, unlike the public `timeout`).
 local request = {}
 request.__index = request
 
+-- Needs no memory: `answers` has the room.
 local function finish(self, session, answer)
 	local req = self.sessions[session]
 	owner[session], self.sessions[session] = nil, nil
@@ -18,8 +20,13 @@ local function finish(self, session, answer)
 	self.answers[last + 1], self.answers[last + 2] = req, answer
 	self.last = last + 2
 	if self.waiting then
-		skynet.wakeup(self)
+		native.wakeup(self)
 	end
+end
+
+local function read(self, session, msg, sz)
+	local p = skynet._proto[self.sessions[session][2]]
+	return table.pack(p.unpack(msg, sz))
 end
 
 native.on_answer(function(session, ok, msg, sz)
@@ -31,13 +38,11 @@ native.on_answer(function(session, ok, msg, sz)
 		finish(self, session, false)
 		return
 	end
-	local p = skynet._proto[self.sessions[session][2]]
-	local answer = table.pack(pcall(p.unpack, msg, sz))
-	if not answer[1] then
-		finish(self, session, false)
-		error(answer[2], 0)
+	local good, answer = pcall(read, self, session, msg, sz)
+	finish(self, session, good and answer)
+	if not good then
+		error(answer, 0)
 	end
-	finish(self, session, table.pack(table.unpack(answer, 2, answer.n)))
 end)
 
 ---@param req table { address, protocol, arguments..., n = index of the last one }
@@ -55,31 +60,47 @@ function request:close()
 		owner[session] = nil
 		native.swallow(session)
 	end
-	self.sessions, self.open = {}, 0
 	if self.timer then
 		native.swallow(self.timer)
-		self.timer = nil
+		self.timer = false
+	end
+	self.sessions, self.open = {}, 0
+	if self.over then
+		self.timeout = true
 	end
 end
 
 request.__close = request.close
 
-local function send(self)
+-- Makes room for what `finish` will put there.
+local function reserve(self)
+	local answers = self.answers
+	for i = 1, 2 * #self do
+		answers[i] = false
+	end
+end
+
+local function send(self, timeout)
+	reserve(self)
 	for _, req in ipairs(self) do
-		local session = native.ask(table.unpack(req, 1, req.n or #req))
-		if session then
-			owner[session], self.sessions[session] = self, req
+		local session = native.session()
+		owner[session], self.sessions[session] = self, req
+		if native.ask(session, table.unpack(req, 1, req.n or #req)) then
 			self.open = self.open + 1
 		else
+			owner[session], self.sessions[session] = nil, nil
 			self.dead[#self.dead + 1] = req
 		end
+	end
+	if timeout and self.open > 0 then
+		self.timer = native.alarm(timeout, self)
 	end
 end
 
 local function next_answer(self)
 	local first = self.first
 	local req, answer = self.answers[first], self.answers[first + 1]
-	self.answers[first], self.answers[first + 1] = nil, nil
+	self.answers[first], self.answers[first + 1] = false, false
 	self.first = first + 2
 	return req, answer
 end
@@ -91,6 +112,9 @@ local function step(self)
 		return req
 	end
 	while self.first > self.last do
+		if self.over then
+			self.timeout = true
+		end
 		if self.open == 0 or self.timeout then
 			return
 		end
@@ -110,23 +134,16 @@ function request:select(timeout)
 	end
 	self.sessions, self.answers, self.dead, self.open = {}, {}, {}, 0
 	self.first, self.last = 1, 0
-	local ok, err = pcall(send, self)
+	self.waiting, self.over, self.timer = false, false, false
+	local function iterate()
+		return step(self)
+	end
+	local ok, err = pcall(send, self, timeout)
 	if not ok then
 		self:close()
 		error(err, 0)
 	end
-	if timeout and self.open > 0 then
-		self.timer = native.alarm(timeout, function()
-			self.timer = nil
-			self.timeout = true
-			if self.waiting then
-				skynet.wakeup(self)
-			end
-		end)
-	end
-	return function()
-		return step(self)
-	end, nil, nil, self
+	return iterate, nil, nil, self
 end
 
 local M = {}

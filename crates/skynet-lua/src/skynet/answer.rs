@@ -98,22 +98,26 @@ lua_functions! {
     /// `skynet.response([pack])`
     pub(super) fn response(L, vm) {
         lua_settop(L, 1);
-        let Some((session, source)) = take_request(vm) else {
-            fail(L, b"no session");
-        };
-        if session == 0 {
-            lua_pushcfunction(L, nothing);
-            return 1;
-        }
         let s = sched(vm);
+        match (*s).running() {
+            Some(coro) if coro.flags & flag::OWES != 0 && coro.session != 0 => {}
+            Some(coro) if coro.flags & flag::OWES != 0 => {
+                coro.flags &= !flag::OWES;
+                lua_pushcfunction(L, nothing);
+                return 1;
+            }
+            _ => fail(L, b"no session"),
+        }
         let cold = (*s).cold();
         cold.last_response = cold.last_response.wrapping_add(1).max(1);
         let number = cold.last_response;
         lua_pushinteger(L, lua_Integer::from(number));
         lua_insert(L, 1);
         lua_pushcclosure(L, respond, 2);
-        // Nothing raised, so somebody can answer it.
-        (*s).cold().responses.insert(number, Response { session, source });
+        // Nothing raised, so somebody can answer it: the coroutine owes nothing now.
+        if let Some((session, source)) = take_request(vm) {
+            (*s).cold().responses.insert(number, Response { session, source });
+        }
         1
     }
 

@@ -135,13 +135,20 @@ pub(super) unsafe fn adopt(L: *mut lua_State, vm: *mut Vm, thread: *mut lua_Stat
     }
 }
 
-/// Makes room for `count` values on a coroutine's stack. Raises if there is none.
-pub(super) unsafe fn room(L: *mut lua_State, thread: *mut lua_State, count: c_int) {
-    // SAFETY: lua_checkstack does not raise.
+/// Makes room for `count` values on a coroutine's stack; false if there is none.
+pub(super) unsafe fn has_room(thread: *mut lua_State, count: c_int) -> bool {
+    // SAFETY: lua_checkstack does not raise; the caller vouches for the thread.
+    count <= 16 || unsafe { lua_checkstack(thread, count) != 0 }
+}
+
+/// A coroutine that [`take`] has given gets no work after all.
+#[cold]
+pub(super) unsafe fn give_back(vm: *mut Vm, index: u32) {
+    // SAFETY: the caller vouches for vm; the stack of `index` is empty.
     unsafe {
-        if count > 16 && lua_checkstack(thread, count) == 0 {
-            fail(L, b"stack overflow");
-        }
+        let s = sched(vm);
+        (&mut (*s).coros)[index as usize].state = State::Pooled;
+        (*s).pool.push(index);
     }
 }
 
@@ -246,7 +253,7 @@ unsafe fn went_well(vm: *mut Vm, index: u32, status: c_int, results: c_int) -> b
             coro.state = State::Suspended;
             return true;
         }
-        if status == LUA_OK && coro.flags & !flag::REQUEST == 0 {
+        if status == LUA_OK && coro.flags & !(flag::REQUEST | flag::SELECT) == 0 {
             coro.state = State::Pooled;
             coro.flags = 0;
             // It has no to-be-closed variables at this level.
@@ -263,7 +270,7 @@ unsafe fn went_well(vm: *mut Vm, index: u32, status: c_int, results: c_int) -> b
 
 /// Whether wakeups or failures are to be handled.
 #[inline]
-unsafe fn has_more(vm: *mut Vm) -> bool {
+pub(super) unsafe fn has_more(vm: *mut Vm) -> bool {
     // SAFETY: the caller vouches for vm.
     unsafe {
         let s = sched(vm);
@@ -487,10 +494,22 @@ unsafe fn died(L: *mut lua_State, vm: *mut Vm, index: u32, status: c_int) {
         let owes = coro.flags & flag::OWES != 0 && coro.session != 0;
         // It is not answered a second time if something below raises.
         (&mut (*s).coros)[index as usize].flags &= !flag::OWES;
+        // The start function's own errors are reported by `init_service`: this
+        // one had no memory for that, or to begin.
+        if (*s).init == index {
+            (*s).memory_error |= status == LUA_ERRMEM;
+            wake_rest(vm);
+            super::start::failed(L, vm, coro.thread, status);
+            close(L, vm, index);
+            return;
+        }
         if status == LUA_ERRMEM {
             (*s).memory_error = true;
             if owes {
                 reply_error(vm, coro.source, coro.session, b"not enough memory");
+            }
+            if coro.flags & flag::SELECT != 0 {
+                super::select::again(vm, coro.session);
             }
             wake_rest(vm);
             close(L, vm, index);
@@ -585,7 +604,20 @@ unsafe fn next(L: *mut lua_State, vm: *mut Vm) -> Option<(u32, c_int)> {
             (*s).forget(session);
             match waiter.kind {
                 Kind::Select => {
-                    return Some(super::select::start(L, vm, session, cause));
+                    drop(cause);
+                    // May raise: then it is for later.
+                    (*s).pending.insert(session, waiter);
+                    (*s).failed.push_front((session, None));
+                    let work = super::select::start(L, vm, session, false);
+                    (*s).failed.pop_front();
+                    (*s).pending.remove(session);
+                    return Some(work);
+                }
+                // Woken by what could not queue a token.
+                Kind::Wait if is_waiting(vm, waiter.index, session) => {
+                    super::time::free_token(L, vm, session);
+                    (*s).wake = Wake::Break;
+                    return Some((waiter.index, 0));
                 }
                 Kind::Coro if is_waiting(vm, waiter.index, session) => {
                     (*s).cause = cause;

@@ -11,6 +11,7 @@ use super::state::{NONE, State, Yielded};
 use super::tools::*;
 use super::{lazy, route, time};
 use crate::ffi::*;
+use crate::seri::value::{Value, encode};
 use crate::vm::Vm;
 
 lua_functions! {
@@ -148,17 +149,8 @@ pub(super) unsafe fn leave(L: *mut lua_State, vm: *mut Vm) -> c_int {
             super::noyield::violated(L, vm);
         }
         if !(*s).exited {
-            time::discard_forks(L, vm);
-            tell_launcher(L, vm);
-            // Before anybody is told: who calls again then finds nobody, not a
-            // mailbox that will be thrown away.
-            context(vm).node().retire(context(vm).handle());
-            refuse_requests(vm);
-            close_coroutines(L, vm);
-            refuse_responses(vm);
-            tell_watched(vm);
-            (*s).exited = true;
-            context(vm).exit();
+            luaL_checkstack(L, 6, std::ptr::null());
+            end(L, vm);
         }
         if L == (*s).running_thread() {
             (*s).yielded = Yielded::Quit;
@@ -169,19 +161,43 @@ pub(super) unsafe fn leave(L: *mut lua_State, vm: *mut Vm) -> c_int {
     }
 }
 
-unsafe fn tell_launcher(L: *mut lua_State, vm: *mut Vm) {
-    // SAFETY: as `leave`.
+/// The end itself. Raises nothing, so all of it is done.
+pub(super) unsafe fn end(L: *mut lua_State, vm: *mut Vm) {
+    // SAFETY: the caller vouches for L (six free slots) and vm.
     unsafe {
-        luaL_checkstack(L, 6, std::ptr::null());
-        let first = lua_gettop(L) + 1;
-        lua_pushstring(L, c"REMOVE".as_ptr());
-        lua_pushinteger(L, lua_Integer::from(context(vm).handle()));
-        lua_pushboolean(L, 0);
-        let start = pack(L, vm, first, first + 2);
-        lua_settop(L, first - 1);
-        let payload = take_packed(vm, start);
-        let _ = context(vm).send_name(b".launcher", context(vm).handle(), ptype::LUA, 0, payload);
+        let s = sched(vm);
+        time::discard_forks(L, vm);
+        let handle = i64::from(context(vm).handle());
+        let values = [
+            Value::String(b"REMOVE".to_vec()),
+            Value::Integer(handle),
+            Value::Boolean(false),
+        ];
+        tell_launcher(vm, &values);
+        // Before anybody is told: who calls again then finds nobody, not a
+        // mailbox that will be thrown away.
+        context(vm).node().retire(context(vm).handle());
+        refuse_requests(vm);
+        close_coroutines(L, vm);
+        refuse_responses(vm);
+        tell_watched(vm);
+        (*s).exited = true;
+        context(vm).exit();
     }
+}
+
+/// Sends a command of the protocol `lua` to the launcher, packed without Lua.
+pub(super) unsafe fn tell_launcher(vm: *mut Vm, values: &[Value]) {
+    let mut bytes = Vec::new();
+    // A text of gigabytes could not be packed; the command goes without it.
+    if encode(values, &mut bytes).is_err() {
+        bytes.clear();
+        let _ = encode(&values[..1], &mut bytes);
+    }
+    // SAFETY: the caller vouches for vm.
+    let context = unsafe { context(vm) };
+    let payload = Payload::from_slice(&bytes);
+    let _ = context.send_name(b".launcher", context.handle(), ptype::LUA, 0, payload);
 }
 
 unsafe fn refuse_requests(vm: *mut Vm) {

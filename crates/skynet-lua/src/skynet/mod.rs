@@ -44,6 +44,8 @@ pub(crate) mod serial;
 mod sessions;
 mod start;
 mod state;
+#[cfg(test)]
+mod sweep;
 mod time;
 mod tools;
 mod trace;

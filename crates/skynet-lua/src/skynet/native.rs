@@ -15,10 +15,12 @@ pub(super) unsafe fn push(L: *mut lua_State) {
         new_library(
             L,
             &[
+                (c"session", select::session),
                 (c"ask", select::ask),
                 (c"on_answer", select::on_answer),
                 (c"swallow", swallow),
                 (c"alarm", alarm),
+                (c"wakeup", select::wakeup),
                 (c"count", count),
                 (c"sessions", sessions),
                 (c"traceback", traceback),
@@ -47,12 +49,14 @@ lua_functions! {
         0
     }
 
-    /// `alarm(cs, f)`: a timer; returns its session, for `swallow`.
+    /// `alarm(cs, t)`: sets `t.over`, which is false till then, when the
+    /// time has passed, and wakes who waits for `t`; returns its session, for
+    /// `swallow`. It needs no memory then.
     fn alarm(L, vm) {
         let cs = luaL_checkinteger(L, 1) as i32;
-        luaL_checktype(L, 2, LUA_TFUNCTION);
+        luaL_checktype(L, 2, LUA_TTABLE);
         lua_settop(L, 2);
-        let session = time::start_timer(L, vm);
+        let session = time::start_alarm(L, vm);
         context(vm).timeout(cs, session);
         lua_pushinteger(L, lua_Integer::from(session));
         1
@@ -162,7 +166,7 @@ unsafe fn push_waiter(L: *mut lua_State, vm: *mut crate::vm::Vm, waiter: Waiter)
             Kind::Select => {
                 lua_pushstring(L, c"select".as_ptr());
             }
-            Kind::Deadline | Kind::Break | Kind::Timer => {
+            Kind::Deadline | Kind::Break | Kind::Timer | Kind::Alarm => {
                 lua_pushstring(L, c"BREAK".as_ptr());
             }
         }

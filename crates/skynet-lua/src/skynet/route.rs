@@ -6,8 +6,8 @@ use std::ptr::null_mut;
 use skynet_core::{Context, Handle, Message, ptype};
 
 use super::coro::{self, run};
-use super::sessions::{Kind, Watch};
-use super::state::{Current, Scheduler, State, Wake, flag, special};
+use super::sessions::{Kind, Waiter, Watch};
+use super::state::{Current, NONE, Scheduler, State, Wake, flag, special};
 use super::tools::*;
 use super::{handlers, lib, select, serial, trace};
 use crate::callback::memory_error;
@@ -15,6 +15,9 @@ use crate::external::push_payload;
 use crate::ffi::*;
 use crate::lib_core;
 use crate::vm::Vm;
+
+/// Centiseconds after which is done what found no memory.
+pub(super) const LATER: i32 = 10;
 
 /// One message for a service whose callback is native.
 ///
@@ -110,6 +113,15 @@ unsafe fn failed(vm: *mut Vm, L: *mut lua_State, status: c_int) {
         let text = string_at(L, -1).unwrap_or(b"(error object is not a string)");
         if status == LUA_ERRMEM {
             (*s).memory_error = true;
+            let session = (*s).current.session;
+            if (*s).current.kind == ptype::RESPONSE
+                && let Some(waiter) = (*s).pending.get(session)
+                && waiter.kind == Kind::Timer
+            {
+                // It could not begin; its message comes once more.
+                context(vm).timeout(LATER, session);
+                (*s).current.session = 0;
+            }
         } else {
             coro::add_error(vm, text);
         }
@@ -136,6 +148,13 @@ unsafe fn report(vm: *mut Vm, context: &Context, message: &Message, size: usize)
         let (source, me, session) = (message.source, context.handle(), message.session);
         if std::mem::take(&mut (*s).memory_error) {
             context.log(memory_error(vm, context, source, session));
+            if coro::has_more(vm) && !(*s).exited {
+                // No message need come that would take it along.
+                (*s).forks.push_back(NONE);
+                let session = coro::new_session(vm);
+                (*s).pending.insert(session, Waiter::new(Kind::Break, 0));
+                context.timeout(LATER, session);
+            }
         }
         if !errors.is_empty() {
             let mut line = format!(
@@ -262,16 +281,28 @@ unsafe fn answer(L: *mut lua_State, vm: *mut Vm) {
                 }
             }
             Kind::Timer => {
+                // Without memory for the coroutine it is tried again later.
+                if (&(*s).pool).is_empty() {
+                    (*s).pending.insert(session, waiter);
+                }
                 if (*s).special & special::TIMERS != 0 {
                     (*s).forget(session);
                 }
                 let index = start_timer(L, vm, waiter.index);
+                (*s).pending.remove(session);
                 first_run(L, vm, index);
             }
             Kind::Break | Kind::Wait => (*s).forget(session),
+            Kind::Alarm => select::time_is_over(L, vm, waiter.index),
             Kind::Select => {
                 (*s).forget(session);
-                let (index, nargs) = select::start_with_answer(L, vm, session);
+                // Without memory for the coroutine the request has failed.
+                (*s).pending.insert(session, waiter);
+                (*s).failed.push_back((session, None));
+                let ok = waiter.index != select::FAILED;
+                let (index, nargs) = select::start(L, vm, session, ok);
+                (*s).failed.pop_back();
+                (*s).pending.remove(session);
                 run(L, vm, index, nargs);
             }
             Kind::Deadline => {
@@ -433,9 +464,8 @@ unsafe fn start_request(L: *mut lua_State, vm: *mut Vm, class: c_int, count: c_i
         lua_settop(L, -2);
         let index = coro::take(L, vm);
         let thread = (&(*s).coros)[index as usize].thread;
-        if count > 16 && lua_checkstack(thread, count + 4) == 0 {
-            (&mut (*s).pool).push(index);
-            (&mut (*s).coros)[index as usize].state = State::Pooled;
+        if !coro::has_room(thread, count + 4) {
+            coro::give_back(vm, index);
             fail(L, b"stack overflow");
         }
         lua_xmove(L, thread, count + 2);

@@ -6,6 +6,7 @@ use std::ffi::c_int;
 use super::coro;
 use super::send::{class_id, pack_with, push_class, take};
 use super::sessions::{Kind, Waiter, Watch};
+use super::state::flag;
 use super::tools::*;
 use super::{call, trace};
 use crate::ffi::*;
@@ -14,9 +15,36 @@ use crate::vm::Vm;
 /// Place of the handler in the table of handlers.
 const HANDLER: lua_Integer = 5;
 
+/// As `index` of a waiter: what comes means that the request has failed.
+pub(super) const FAILED: u32 = 1;
+
+/// The coroutine that was to tell of an answer died for want of memory: another
+/// one tells later that the request has failed. (If the first has told of the
+/// answer after all, nobody asks for this.)
+#[cold]
+pub(super) unsafe fn again(vm: *mut Vm, session: i32) {
+    // SAFETY: the caller vouches for vm.
+    unsafe {
+        (*sched(vm))
+            .pending
+            .insert(session, Waiter::new(Kind::Select, FAILED));
+        context(vm).timeout(super::route::LATER, session);
+    }
+}
+
 lua_functions! {
-    /// `ask(addr, proto, ...)`: sends; the session, or nothing for a dead address.
+    /// `session()`: one to ask with. Who asks notes it before anything is sent,
+    /// since there may be no memory to do it afterwards.
+    pub(super) fn session(L, vm) {
+        lua_pushinteger(L, lua_Integer::from(coro::new_session(vm)));
+        1
+    }
+
+    /// `ask(session, addr, proto, ...)`: sends; false for a dead address.
     pub(super) fn ask(L, vm) {
+        let session = luaL_checkinteger(L, 1) as i32;
+        lua_rotate(L, 1, -1);
+        lua_settop(L, -2);
         let last = lua_gettop(L);
         luaL_checkstack(L, 6, std::ptr::null());
         let class = push_class(L, vm, 2);
@@ -26,10 +54,10 @@ lua_functions! {
         }
         let packed = pack_with(L, vm, class, 3, last);
         let target = target(L, 1);
-        let session = coro::new_session(vm);
         let payload = take(L, vm, packed);
         if send_to(context(vm), target, 0, id, session, payload) != Sent::Yes {
-            return 0;
+            lua_pushboolean(L, 0);
+            return 1;
         }
         let s = sched(vm);
         let mut waiter = Waiter::new(Kind::Select, 0);
@@ -44,7 +72,7 @@ lua_functions! {
             }
         }
         (*s).pending.insert(session, waiter);
-        lua_pushinteger(L, lua_Integer::from(session));
+        lua_pushboolean(L, 1);
         1
     }
 
@@ -59,14 +87,27 @@ lua_functions! {
     }
 }
 
+lua_functions! {
+    /// `wakeup(t)`: wakes who waits for the object.
+    pub(super) fn wakeup(L, vm) {
+        lua_settop(L, 1);
+        wake(L, vm);
+        0
+    }
+}
+
 /// Readies a coroutine that is told of an answer (or, with false, of a
 /// failure); returns it and the number of its arguments.
-unsafe fn prepare(L: *mut lua_State, vm: *mut Vm, session: i32, ok: bool) -> (u32, c_int) {
+/// What is told of a failure is only that there was one. May raise (memory).
+pub(super) unsafe fn start(L: *mut lua_State, vm: *mut Vm, session: i32, ok: bool) -> (u32, c_int) {
     // SAFETY: called by routing steps with free slots.
     unsafe {
         let s = sched(vm);
         let index = coro::take(L, vm);
-        let thread = (&(*s).coros)[index as usize].thread;
+        let place = &mut (&mut (*s).coros)[index as usize];
+        place.session = session;
+        place.flags = flag::SELECT;
+        let thread = place.thread;
         push_ref(L, (*s).refs.handlers);
         lua_rawgeti(L, -1, HANDLER);
         lua_xmove(L, thread, 1);
@@ -81,25 +122,36 @@ unsafe fn prepare(L: *mut lua_State, vm: *mut Vm, session: i32, ok: bool) -> (u3
     }
 }
 
-/// The answer is the current message.
-pub(super) unsafe fn start_with_answer(
-    L: *mut lua_State,
-    vm: *mut Vm,
-    session: i32,
-) -> (u32, c_int) {
-    // SAFETY: as `prepare`.
-    unsafe { prepare(L, vm, session, true) }
+/// The time of the object in an anchor slot is over. Raises nothing: the field
+/// exists, and its name is a constant of the code that made it.
+pub(super) unsafe fn time_is_over(L: *mut lua_State, vm: *mut Vm, slot: u32) {
+    // SAFETY: called by the routing step with free slots.
+    unsafe {
+        coro::push_anchored(L, vm, slot);
+        coro::release(L, vm, slot);
+        lua_pushboolean(L, 1);
+        lua_setfield(L, -2, c"over".as_ptr());
+        wake(L, vm);
+        coro::settle(L, vm);
+    }
 }
 
-/// The request failed.
-pub(super) unsafe fn start(
-    L: *mut lua_State,
-    vm: *mut Vm,
-    session: i32,
-    cause: Option<Box<[u8]>>,
-) -> (u32, c_int) {
-    // What it was has no place in the interface of `select`.
-    drop(cause);
-    // SAFETY: as `prepare`.
-    unsafe { prepare(L, vm, session, false) }
+/// Sees to it that who waits with the token on the top goes on, and pops it.
+/// Raises nothing: unlike `skynet.wakeup` it needs no memory of Lua.
+unsafe fn wake(L: *mut lua_State, vm: *mut Vm) {
+    // SAFETY: the caller vouches for L (two slots) and vm.
+    unsafe {
+        let s = sched(vm);
+        if (*s).refs.sleepers != 0 {
+            push_ref(L, (*s).refs.sleepers);
+            lua_insert(L, -2);
+            lua_rawget(L, -2);
+            let session = lua_tointegerx(L, -1, std::ptr::null_mut()) as i32;
+            if session != 0 {
+                (*s).failed.push_back((session, None));
+            }
+            lua_settop(L, -2);
+        }
+        lua_settop(L, -2);
+    }
 }

@@ -13,6 +13,9 @@ pub(super) enum Kind {
     Wait,
     /// A timer whose function is anchored at `index`; it has no coroutine yet.
     Timer,
+    /// As `Timer`, of a `skynet.request` object, which is anchored: it is told
+    /// that its time is over without a coroutine.
+    Alarm,
     /// An answer for the native side of `skynet.request` (`index` means nothing).
     Select,
     /// The deadline of the call whose session is `watch`.

@@ -2,13 +2,12 @@
 
 use std::ffi::c_int;
 
-use skynet_core::ptype;
-
 use super::death;
 use super::state::special;
 use super::tools::*;
 use super::{answer, coro, lazy, sessions};
 use crate::ffi::*;
+use crate::seri::value::Value;
 use crate::vm::{Callback, Vm};
 
 lua_functions! {
@@ -108,44 +107,53 @@ unsafe fn finished(L: *mut lua_State, vm: *mut Vm, status: c_int) -> c_int {
     // SAFETY: called by a native function as its last act.
     unsafe {
         let s = sched(vm);
-        (*s).init = super::state::NONE;
         if status == LUA_OK || status == LUA_YIELD {
-            tell_launcher(L, vm, c"LAUNCHOK", None);
+            (*s).init = super::state::NONE;
+            tell_launcher(vm, b"LAUNCHOK", None);
             return 0;
         }
+        // While `init` is set, an error here is a failure of the start, too.
         if lua_type(L, -1) != LUA_TSTRING {
             luaL_tolstring(L, -1, std::ptr::null_mut());
         }
-        let cause = lua_gettop(L);
-        lua_pushstring(L, c"init service failed: ".as_ptr());
-        lua_pushvalue(L, cause);
-        lua_concat(L, 2);
-        // ..., cause, line
-        context(vm).log(string_at(L, -1).unwrap_or_default());
-        tell_launcher(L, vm, c"ERROR", Some(cause));
+        report(vm, string_at(L, -1).unwrap_or_default());
+        (*s).init = super::state::NONE;
         lua_settop(L, 0);
         death::leave(L, vm)
     }
 }
 
-/// Sends a command of the protocol `lua` to the launcher; with the index of an error text, its essence too.
-unsafe fn tell_launcher(
-    L: *mut lua_State,
-    vm: *mut Vm,
-    command: &std::ffi::CStr,
-    cause: Option<c_int>,
-) {
-    // SAFETY: called by a native function.
+/// The coroutine of the start function died: there was no memory to run it, or
+/// to report its error. The service ends.
+#[cold]
+pub(super) unsafe fn failed(L: *mut lua_State, vm: *mut Vm, thread: *mut lua_State, status: c_int) {
+    // SAFETY: called by the scheduler with free slots; the error object is on
+    // the top of the dead thread.
     unsafe {
-        luaL_checkstack(L, 4, std::ptr::null());
-        lua_pushstring(L, command.as_ptr());
-        let first = lua_gettop(L);
-        if let Some(text) = cause.and_then(|index| string_at(L, index)) {
-            push_bytes(L, essence(text));
-        }
-        let start = pack(L, vm, first, lua_gettop(L));
-        let payload = take_packed(vm, start);
-        let _ = context(vm).send_name(b".launcher", context(vm).handle(), ptype::LUA, 0, payload);
-        lua_settop(L, first - 1);
+        let text = match string_at(thread, -1) {
+            Some(text) => text,
+            None if status == LUA_ERRMEM => b"not enough memory",
+            None => b"(the error object cannot be converted to a string)",
+        };
+        report(vm, text);
+        (*sched(vm)).init = super::state::NONE;
+        death::end(L, vm);
     }
+}
+
+/// Says in the log and to the launcher why the start failed. No Lua runs.
+unsafe fn report(vm: *mut Vm, text: &[u8]) {
+    // SAFETY: the caller vouches for vm.
+    unsafe {
+        context(vm).log([b"init service failed: ", text].concat());
+        tell_launcher(vm, b"ERROR", Some(essence(text)));
+    }
+}
+
+/// Sends a command of the protocol `lua` to the launcher; with an error text, it too.
+unsafe fn tell_launcher(vm: *mut Vm, command: &[u8], cause: Option<&[u8]>) {
+    let mut values = vec![Value::String(command.to_vec())];
+    values.extend(cause.map(|cause| Value::String(cause.to_vec())));
+    // SAFETY: the caller vouches for vm; no Lua runs.
+    unsafe { death::tell_launcher(vm, &values) }
 }

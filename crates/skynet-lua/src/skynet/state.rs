@@ -93,6 +93,8 @@ pub(super) mod flag {
     pub(crate) const UNTRACED: u8 = 8;
     /// The serial request that runs now.
     pub(crate) const SERIAL: u8 = 16;
+    /// Tells `skynet.request` of the answer to `session`.
+    pub(crate) const SELECT: u8 = 32;
 }
 
 /// A framework coroutine.

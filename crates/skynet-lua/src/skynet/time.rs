@@ -46,34 +46,38 @@ unsafe fn centiseconds(L: *mut lua_State, index: c_int, function: &str) -> i32 {
 }
 
 /// Puts the running coroutine to sleep on the token at index 1 (the only value
-/// on the stack). `ctx`: whether the reason is a result.
-unsafe fn sleep_on(
-    L: *mut lua_State,
-    vm: *mut Vm,
-    kind: Kind,
-    session: i32,
-    ctx: lua_KContext,
-) -> c_int {
+/// on the stack), for so many centiseconds or until it is woken.
+unsafe fn sleep_on(L: *mut lua_State, vm: *mut Vm, time: Option<i32>) -> c_int {
     // SAFETY: called by a native function as its last act.
     unsafe {
         let s = sched(vm);
+        // Whether the reason is a result of the function.
+        let ctx = lua_KContext::from(time.is_some());
         if (*s).running == NONE {
-            // Raises: nobody will wait.
+            // Raises: nobody will wait. The timer comes all the same, as upstream's.
+            if let Some(cs) = time {
+                context(vm).timeout(cs, new_session(vm));
+            }
             return suspend(L, vm, ctx, woken);
         }
+        let session = new_session(vm);
         push_table(L, &raw mut (*s).refs.sleepers, false);
         lua_pushvalue(L, 1);
         if lua_rawget(L, -2) != LUA_TNIL {
-            // Its timer, if it has one, will find nobody.
-            if kind == Kind::Coro {
-                (*s).pending.insert(session, Waiter::new(Kind::Break, 0));
-            }
             fail(L, b"token duplicative");
         }
         lua_settop(L, -2);
         lua_pushvalue(L, 1);
         lua_pushinteger(L, lua_Integer::from(session));
         lua_rawset(L, -3);
+        // What may raise is behind us.
+        let kind = match time {
+            Some(cs) => {
+                context(vm).timeout(cs, session);
+                Kind::Coro
+            }
+            None => Kind::Wait,
+        };
         let waiter = wait_for(vm, kind, session);
         (*s).pending.insert(session, waiter);
         lua_settop(L, 1);
@@ -105,9 +109,7 @@ lua_functions! {
             trace::line(L, vm, running, b"sleep", Some(1));
         }
         keep_token(L, 2);
-        let session = new_session(vm);
-        context(vm).timeout(cs, session);
-        sleep_on(L, vm, Kind::Coro, session, 1)
+        sleep_on(L, vm, Some(cs))
     }
 
     /// `skynet.yield()`
@@ -125,8 +127,7 @@ lua_functions! {
             trace::line(L, vm, running, b"sleep", Some(1));
         }
         keep_token(L, 1);
-        let session = new_session(vm);
-        sleep_on(L, vm, Kind::Wait, session, 0)
+        sleep_on(L, vm, None)
     }
 
     /// `skynet.wakeup(token)`
@@ -159,7 +160,10 @@ lua_functions! {
         let index = coro::take(L, vm);
         let s = sched(vm);
         let thread = (&(*s).coros)[index as usize].thread;
-        coro::room(L, thread, count + 4);
+        if !coro::has_room(thread, count + 4) {
+            coro::give_back(vm, index);
+            fail(L, b"stack overflow");
+        }
         lua_xmove(L, thread, count.max(1));
         (*s).forks.push_back(index);
         if skl_nresults(L) == 0 {
@@ -204,11 +208,18 @@ lua_functions! {
         lua_settop(L, 2);
         let place = lua_newuserdatauv(L, size_of::<i32>(), 0).cast::<i32>();
         place.write(0);
-        if luaL_newmetatable(L, c"skynet.timer".as_ptr()) != 0 {
+        if lua_getfield(L, LUA_REGISTRYINDEX, c"skynet.timer".as_ptr()) == LUA_TNIL {
+            // Known by its name when all of it is there: any step may raise.
+            lua_settop(L, -2);
+            lua_createtable(L, 0, 3);
+            lua_pushstring(L, c"skynet.timer".as_ptr());
+            lua_setfield(L, -2, c"__name".as_ptr());
             lua_pushvalue(L, -1);
             lua_setfield(L, -2, c"__index".as_ptr());
             lua_pushcfunction(L, cancel);
             lua_setfield(L, -2, c"cancel".as_ptr());
+            lua_pushvalue(L, -1);
+            lua_setfield(L, LUA_REGISTRYINDEX, c"skynet.timer".as_ptr());
         }
         lua_setmetatable(L, 3);
         lua_pushvalue(L, 2);
@@ -243,6 +254,19 @@ pub(super) unsafe fn start_timer(L: *mut lua_State, vm: *mut Vm) -> i32 {
     }
 }
 
+/// As [`start_timer`], of an alarm.
+pub(super) unsafe fn start_alarm(L: *mut lua_State, vm: *mut Vm) -> i32 {
+    // SAFETY: the caller vouches for L and vm.
+    unsafe {
+        let slot = anchor(L, vm);
+        let session = new_session(vm);
+        (*sched(vm))
+            .pending
+            .insert(session, Waiter::new(Kind::Alarm, slot));
+        session
+    }
+}
+
 /// The timer's message will be swallowed; its function is free now. False if
 /// it has fired.
 pub(super) unsafe fn cancel_timer(L: *mut lua_State, vm: *mut Vm, session: i32) -> bool {
@@ -250,7 +274,7 @@ pub(super) unsafe fn cancel_timer(L: *mut lua_State, vm: *mut Vm, session: i32) 
     unsafe {
         let s = sched(vm);
         match (*s).pending.get(session) {
-            Some(waiter) if waiter.kind == Kind::Timer => {
+            Some(waiter) if matches!(waiter.kind, Kind::Timer | Kind::Alarm) => {
                 (*s).pending.insert(session, waiter.broken());
                 release(L, vm, waiter.index);
                 true
