@@ -42,9 +42,13 @@ function waiter.__close(self)
 end
 
 local function wait_turn(self, co)
-	local entry <close> = setmetatable({ section = self, thread = co }, waiter)
-	self.last = self.last + 1
-	self[self.last] = entry
+	local entry <close> = setmetatable({
+		section = self, thread = co, granted = false, entered = false, gone = false,
+	}, waiter)
+	-- In this order: without memory for the place nobody looks for it.
+	local last = self.last + 1
+	self[last] = entry
+	self.last = last
 	repeat
 		skynet.wait(entry)
 	until entry.granted

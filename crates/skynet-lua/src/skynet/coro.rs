@@ -390,7 +390,6 @@ unsafe fn stopped(
     // SAFETY: as `run`; the thread rests after its yield or error.
     unsafe {
         let s = sched(vm);
-        let thread = (&(*s).coros)[index as usize].thread;
         if status == LUA_OK {
             finish(L, vm, index);
             return true;
@@ -403,6 +402,45 @@ unsafe fn stopped(
             close(L, vm, index);
             return false;
         }
+        lua_pushcfunction(L, strange_yield);
+        lua_pushinteger(L, lua_Integer::from(index));
+        lua_pushinteger(L, lua_Integer::from(results));
+        if lua_pcallk(L, 2, 1, 0, 0, None) == LUA_OK {
+            let suspended = lua_toboolean(L, -1) != 0;
+            lua_settop(L, -2);
+            return suspended;
+        }
+        // No memory for it. Whoever asked is told, the coroutine is lost.
+        lua_settop(L, -2);
+        (*s).memory_error = true;
+        if (&(*s).coros)[index as usize].state == State::Running {
+            refuse(vm, index, b"not enough memory");
+            wake_rest(vm);
+            close(L, vm, index);
+        }
+        false
+    }
+}
+
+/// Arguments: a coroutine that yielded, not as ours do, and the number of values.
+unsafe extern "C-unwind" fn strange_yield(L: *mut lua_State) -> c_int {
+    // SAFETY: called by `stopped`.
+    unsafe {
+        let vm = vm::vm_of(L);
+        let index = lua_tointegerx(L, 1, null_mut()) as u32;
+        let results = lua_tointegerx(L, 2, null_mut()) as c_int;
+        let suspended = settle_yield(L, vm, index, results);
+        lua_pushboolean(L, c_int::from(suspended));
+    }
+    1
+}
+
+/// As [`stopped`]; may raise (memory).
+unsafe fn settle_yield(L: *mut lua_State, vm: *mut Vm, index: u32, results: c_int) -> bool {
+    // SAFETY: as `stopped`.
+    unsafe {
+        let s = sched(vm);
+        let thread = (&(*s).coros)[index as usize].thread;
         if results == 0 {
             super::park::park(L, vm, index);
             return false;
@@ -613,9 +651,14 @@ unsafe fn next(L: *mut lua_State, vm: *mut Vm) -> Option<(u32, c_int)> {
                     (*s).pending.remove(session);
                     return Some(work);
                 }
-                // Woken by what could not queue a token.
-                Kind::Wait if is_waiting(vm, waiter.index, session) => {
+                // Woken by what could not queue a token. (A call is watched.)
+                Kind::Wait | Kind::Coro
+                    if waiter.watching == Watch::No && is_waiting(vm, waiter.index, session) =>
+                {
                     super::time::free_token(L, vm, session);
+                    if waiter.kind == Kind::Coro {
+                        (*s).pending.insert(session, waiter.broken());
+                    }
                     (*s).wake = Wake::Break;
                     return Some((waiter.index, 0));
                 }
@@ -662,7 +705,7 @@ unsafe fn next_woken(L: *mut lua_State, vm: *mut Vm) -> Option<u32> {
             lua_rawset(L, -3);
             // wakeups, sleepers
             lua_settop(L, -2);
-            lua_pushnil(L);
+            lua_pushboolean(L, 0);
             lua_rawseti(L, -2, at);
             lua_settop(L, -2);
             (*s).woken.0 = at + 1;

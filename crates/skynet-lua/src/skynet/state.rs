@@ -203,6 +203,9 @@ pub struct Scheduler {
     pub(super) forks: VecDeque<u32>,
     /// Woken tokens are at `woken.0 .. woken.1` of the queue table.
     pub(super) woken: (i64, i64),
+    /// So many places the queue table has; they are never taken out again, so
+    /// that filling one needs no memory.
+    pub(super) woken_room: i64,
     /// Sessions that failed, with the reason.
     pub(super) failed: VecDeque<(i32, Option<Box<[u8]>>)>,
     pub(super) cause: Option<Box<[u8]>>,
@@ -238,6 +241,7 @@ impl Default for Scheduler {
             pending: Sessions::default(),
             forks: VecDeque::new(),
             woken: (0, 0),
+            woken_room: 0,
             failed: VecDeque::new(),
             cause: None,
             errors: Vec::new(),

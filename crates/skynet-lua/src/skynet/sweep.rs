@@ -339,13 +339,21 @@ enum After {
     Exits,
 }
 
-/// Runs `body` as a request of type `kind` for all n, with that one allocation
+/// Runs the service `name` with `asks` requests of type `kind` for all n, with that one allocation
 /// failing (`lasting`: with all from then on). Returns how many it makes.
-fn sweep(bench: &Bench, name: &str, text: &str, kind: u8, after: After, lasting: bool) -> u64 {
+fn sweep(
+    bench: &Bench,
+    name: &str,
+    text: &str,
+    kind: u8,
+    after: After,
+    lasting: bool,
+    asks: usize,
+) -> u64 {
     for n in 1..MOST {
         let victim = bench.launch(name);
         ANSWERS.with_borrow_mut(Vec::clear);
-        let session = bench.ask(victim, kind, "use");
+        let sessions: Vec<i32> = (0..asks).map(|_| bench.ask(victim, kind, "use")).collect();
         if lasting {
             failing::from(n);
         } else {
@@ -359,17 +367,19 @@ fn sweep(bench: &Bench, name: &str, text: &str, kind: u8, after: After, lasting:
             "{text}: allocation {n} failing{}",
             if lasting { " and all behind it" } else { "" }
         );
-        let answers = bench.answers(session);
-        // A request that `skynet.response` detached is the business of whoever
-        // has its closure: here nobody, as the handler died.
-        let detached = failed && answers.is_empty() && drop_responses() == 1;
-        assert!(
-            answers.len() == 1 || detached,
-            "{what}: {answers:?}, {:?}",
-            left_over()
-        );
-        if !failed && after == After::Works {
-            assert_eq!(answers, [(ptype::RESPONSE, "done".to_owned())], "{what}");
+        for session in sessions {
+            let answers = bench.answers(session);
+            // A request that `skynet.response` detached is the business of
+            // whoever has its closure: here nobody, as the handler died.
+            let detached = failed && answers.is_empty() && drop_responses() == 1;
+            assert!(
+                answers.len() == 1 || detached,
+                "{what}: {answers:?}, {:?}",
+                left_over()
+            );
+            if !failed && after == After::Works {
+                assert_eq!(answers, [(ptype::RESPONSE, "done".to_owned())], "{what}");
+            }
         }
         let alive = bench.node.context(victim).is_some();
         assert!(
@@ -413,8 +423,8 @@ fn sweep(bench: &Bench, name: &str, text: &str, kind: u8, after: After, lasting:
     panic!("{text} does not end");
 }
 
-/// Sweeps all uses, each in a service of its own; all failures are shown at once.
-fn sweep_all(uses: &[&str], kind: u8, after: After) {
+/// Sweeps all uses, each request sent `asks` times at once, each in a service of its own; all failures are shown at once.
+fn sweep_all(uses: &[&str], kind: u8, after: After, asks: usize) {
     let mut wrong = Vec::new();
     let mut allocations = 0;
     for (at, body) in uses.iter().enumerate() {
@@ -423,7 +433,7 @@ fn sweep_all(uses: &[&str], kind: u8, after: After) {
                 let bench = Bench::new();
                 let name = format!("use{at}");
                 bench.write(&name, &SERVICE.replace("BODY", body));
-                sweep(&bench, &name, body, kind, after, lasting)
+                sweep(&bench, &name, body, kind, after, lasting, asks)
             });
             match result {
                 Ok(made) => allocations += made,
@@ -471,7 +481,7 @@ const MESSAGES: &[&str] = &[
 
 #[test]
 fn messages_out_survive_a_failing_allocation() {
-    sweep_all(MESSAGES, ptype::LUA, After::Works);
+    sweep_all(MESSAGES, ptype::LUA, After::Works, 1);
 }
 
 const TIMES: &[&str] = &[
@@ -501,7 +511,7 @@ fn times_and_forks_survive_a_failing_allocation() {
     let mut uses = TIMES.to_vec();
     let last = uses.pop().unwrap().replace("q(error)", "pcall(q, error)");
     uses.push(&last);
-    sweep_all(&uses, ptype::LUA, After::Works);
+    sweep_all(&uses, ptype::LUA, After::Works, 1);
 }
 
 const REST: &[&str] = &[
@@ -537,18 +547,64 @@ const REST: &[&str] = &[
 
 #[test]
 fn the_rest_survives_a_failing_allocation() {
-    sweep_all(REST, ptype::LUA, After::Works);
+    sweep_all(REST, ptype::LUA, After::Works, 1);
 }
 
 #[test]
 fn a_request_of_another_protocol_survives_a_failing_allocation() {
-    sweep_all(&[""], ptype::TEXT, After::Works);
+    sweep_all(&[""], ptype::TEXT, After::Works, 1);
 }
 
 #[test]
 fn a_debug_request_survives_a_failing_allocation() {
     // Its answer is not that of `use`.
-    sweep_all(&[""], ptype::DEBUG, After::Exits);
+    sweep_all(&[""], ptype::DEBUG, After::Exits, 1);
+}
+
+const BURSTS: &[&str] = &[
+    "",
+    "skynet.call('.echo', 'lua', 'x')",
+    "skynet.serial 'lua' skynet.sleep(1)",
+    "skynet.serial 'lua' skynet.call('.echo', 'lua', 'x') skynet.serial('lua', false)",
+    "skynet.sleep(1) skynet.fork(skynet.sleep, 1)",
+    "waiting = waiting or {} local t = {} table.insert(waiting, t) \
+     if #waiting == 3 then for _, t in ipairs(waiting) do skynet.wakeup(t) end waiting = nil end skynet.sleep(20, t)",
+    "list = list or {} list[1] = coroutine.running() local co = list[2] if co then skynet.wakeup(co) end skynet.sleep(1)",
+    "skynet.trace() skynet.call('.echo', 'lua', 'x')",
+    "skynet.noyield(function() return ('x'):rep(100) .. skynet.now() end)",
+];
+
+#[test]
+fn requests_at_once_survive_a_failing_allocation() {
+    sweep_all(BURSTS, ptype::LUA, After::Works, 3);
+}
+
+/// What a request meets that comes with a trace tag, many values, or nothing.
+const MORE: &[&str] = &[
+    "skynet.traceproto('lua', true) skynet.call('.echo', 'lua', 'x')",
+    "skynet.send(skynet.self(), 'lua', table.unpack({ 'ping' }, 1, 100)) skynet.sleep(1)",
+    "assert(select('#', skynet.call('.echo', 'lua', table.unpack({}, 1, 100))) == 100)",
+    "assert(#skynet.call('.echo', 'lua', ('x'):rep(100000)) == 100000)",
+    "skynet.rawsend(skynet.self(), 'lua', 'no such message') skynet.sleep(1)",
+    "skynet.redirect(skynet.self(), '.echo' and 1, 'response', 77777, 'x') skynet.sleep(1)",
+    "skynet.redirect(skynet.self(), 1, 'error', 77777, 'x') skynet.sleep(1)",
+    "skynet.dispatch_unknown_response(function() end) \
+     skynet.redirect(skynet.self(), 1, 'response', 77777, 'x') skynet.sleep(1)",
+    "local token = {} skynet.fork(pcall, skynet.sleep, 100, token) skynet.yield() skynet.killthread 'thread'",
+    "coroutine.wrap(function() skynet.sleep(1) end)()",
+    "local skyco = require 'skynet.coroutine' local co = skyco.create(function() skynet.sleep(1) skyco.yield() end) \
+     assert(skyco.resume(co)) assert(skyco.resume(co))",
+    "local f = skynet.uniqueservice pcall(f, 'x') pcall(skynet.queryservice, 'x')",
+    "local x <close> = setmetatable({}, { __close = function() skynet.fork(function() end) end }) pcall(error)",
+    "skynet.fork(function() coroutine.yield('strange') end) skynet.yield()",
+    "for i = 1, 5 do skynet.timeout(1, function() skynet.call('.echo', 'lua', i) end) end skynet.sleep(3)",
+    "local r = skynet.request() for i = 1, 9 do r:add { '.echo', 'lua', i } end \
+     for req, resp in r:select(150) do skynet.yield() end",
+];
+
+#[test]
+fn odd_requests_survive_a_failing_allocation() {
+    sweep_all(MORE, ptype::LUA, After::Works, 1);
 }
 
 const ENDS: &[&str] = &[
@@ -562,7 +618,7 @@ const ENDS: &[&str] = &[
 
 #[test]
 fn an_exit_survives_a_failing_allocation() {
-    sweep_all(ENDS, ptype::LUA, After::Exits);
+    sweep_all(ENDS, ptype::LUA, After::Exits, 1);
 }
 
 /// A service that starts: the launcher is told how it went, and one that failed is gone.

@@ -142,12 +142,35 @@ lua_functions! {
         if lua_rawget(L, -2) == LUA_TNIL {
             return 0;
         }
+        let session = lua_tointegerx(L, -1, null_mut()) as i32;
+        lua_settop(L, 1);
+        if (*s).woken.1 < (*s).woken_room {
+            push_ref(L, (*s).refs.wakeups);
+            lua_pushvalue(L, 1);
+            lua_rawseti(L, -2, (*s).woken.1);
+            (*s).woken.1 += 1;
+        } else {
+            lua_pushcfunction(L, enqueue);
+            lua_pushvalue(L, 1);
+            if lua_pcallk(L, 1, 0, 0, 0, None) != LUA_OK {
+                // A wakeup that fails for want of memory would leave somebody
+                // asleep for ever, in a `skynet.queue` for instance.
+                (*s).failed.push_back((session, None));
+            }
+        }
+        lua_pushboolean(L, 1);
+        1
+    }
+
+    /// Puts a token into a new place of the queue.
+    fn enqueue(L, vm) {
+        let s = sched(vm);
         push_table(L, &raw mut (*s).refs.wakeups, false);
         lua_pushvalue(L, 1);
         lua_rawseti(L, -2, (*s).woken.1);
         (*s).woken.1 += 1;
-        lua_pushboolean(L, 1);
-        1
+        (*s).woken_room = (*s).woken.1;
+        0
     }
 
     /// `skynet.fork(f, ...)`
