@@ -5,11 +5,11 @@ use std::ptr::null_mut;
 
 use skynet_core::{Handle, Payload, ptype};
 
-use super::coro::{self, refuse};
+use super::coro::refuse;
 use super::sessions::{Kind, Watch};
 use super::state::{NONE, State, Yielded};
 use super::tools::*;
-use super::{lazy, route, time};
+use super::{ending, lazy, route, time};
 use crate::ffi::*;
 use crate::seri::value::{Value, encode};
 use crate::vm::Vm;
@@ -135,7 +135,7 @@ unsafe fn kill(L: *mut lua_State, vm: *mut Vm, index: u32) -> bool {
         if session != 0 && super::serial::in_use(vm) {
             super::serial::forget_call(vm, session);
         }
-        coro::close(L, vm, index);
+        ending::close(L, vm, index);
         true
     }
 }
@@ -225,7 +225,7 @@ unsafe fn close_coroutines(L: *mut lua_State, vm: *mut Vm) {
                 if coro.waiting != 0 && super::serial::in_use(vm) {
                     super::serial::forget_call(vm, coro.waiting);
                 }
-                coro::close(L, vm, index);
+                ending::close(L, vm, index);
                 closed += 1;
             }
             index += 1;

@@ -210,7 +210,7 @@ pub(super) unsafe fn call_hook(L: *mut lua_State, vm: *mut Vm) {
         lua_pushinteger(L, lua_Integer::from(current.source));
         if lua_pcallk(L, 5, 0, 0, 0, None) != LUA_OK {
             if let Some(text) = string_at(L, -1) {
-                super::coro::add_error(vm, text);
+                super::ending::add_error(vm, text);
             }
             lua_settop(L, -2);
         }

@@ -29,6 +29,7 @@ mod answer;
 mod call;
 mod coro;
 mod death;
+mod ending;
 mod handlers;
 mod info;
 mod lazy;

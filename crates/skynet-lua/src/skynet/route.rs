@@ -9,7 +9,7 @@ use super::coro::{self, run};
 use super::sessions::{Kind, Waiter, Watch};
 use super::state::{Current, NONE, Scheduler, State, Wake, flag, special};
 use super::tools::*;
-use super::{handlers, lib, select, serial, trace};
+use super::{ending, handlers, lib, select, serial, trace};
 use crate::callback::memory_error;
 use crate::external::push_payload;
 use crate::ffi::*;
@@ -123,7 +123,7 @@ unsafe fn failed(vm: *mut Vm, L: *mut lua_State, status: c_int) {
                 (*s).current.session = 0;
             }
         } else {
-            coro::add_error(vm, text);
+            ending::add_error(vm, text);
         }
         let current = (*s).current;
         if current.unanswered {

@@ -13,7 +13,7 @@ use super::coro::{self, anchor, check_yield, new_session, release, suspend, wait
 use super::sessions::{Kind, Waiter};
 use super::state::{NONE, special};
 use super::tools::*;
-use super::{call, trace};
+use super::{call, ending, trace};
 use crate::ffi::*;
 use crate::vm::Vm;
 
@@ -309,7 +309,7 @@ pub(super) unsafe fn cancel_timer(L: *mut lua_State, vm: *mut Vm, session: i32) 
                     return false;
                 }
                 (*s).pending.insert(session, waiter.broken());
-                coro::close(L, vm, waiter.index);
+                ending::close(L, vm, waiter.index);
                 true
             }
             _ => false,
