@@ -56,14 +56,27 @@ pub struct LuaHost {
     pub(crate) calls: crate::skynet::serial::CallGraph,
 }
 
+/// What `lua_resume` says without running anything. It makes these strings outside
+/// of any protected call: without memory for them the error would go past the
+/// coroutine that resumes, to the main thread. An atom needs no memory.
+const RESUME_ERRORS: [&str; 3] = [
+    "cannot resume non-suspended coroutine",
+    "cannot resume dead coroutine",
+    "C stack overflow",
+];
+
 impl LuaHost {
     /// The space of the node's VMs, made at the first use with a seed of the node.
     pub(crate) fn space(&self, node: &Node) -> &Space {
         self.space.get_or_init(|| {
             let seed = (node.random() as u32).max(1);
-            Space::new(seed).unwrap_or_else(|| {
+            let space = Space::new(seed).unwrap_or_else(|| {
                 std::alloc::handle_alloc_error(std::alloc::Layout::new::<Space>())
-            })
+            });
+            for text in RESUME_ERRORS {
+                space.atom(text);
+            }
+            space
         })
     }
 

@@ -494,6 +494,7 @@ const TIMES: &[&str] = &[
     "local t = skynet.timer(1, function() end) assert(t:cancel())",
     "skynet.sleep(1)",
     "skynet.yield()",
+    "local co = coroutine.create(function() coroutine.yield() end) coroutine.resume(co) coroutine.resume(co)",
     "local token = {} skynet.timeout(1, function() skynet.wakeup(token) end) skynet.sleep(100, token)",
     "local token = {} skynet.fork(function() skynet.wakeup(token) end) \
      if skynet.sleep(150, token) then return end",
