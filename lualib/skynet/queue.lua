@@ -3,7 +3,7 @@
 -- its place is given up as its to-be-closed variables run.
 local skynet = require "skynet"
 
-local running, traceback = coroutine.running, debug.traceback
+local running, status, traceback = coroutine.running, coroutine.status, debug.traceback
 
 local section = {} -- { holder, depth, first, last, waiters at first..last }
 local waiter = {} -- { section, thread, granted, entered, gone }
@@ -69,6 +69,11 @@ function skynet.queue()
 	return function(f, ...)
 		local co = running()
 		if self.holder ~= co then
+			if self.holder and status(self.holder) == "dead" then
+				-- It had no memory even to let go: its place is free.
+				self.depth = 0
+				pass(self)
+			end
 			if self.holder then
 				wait_turn(self, co)
 			end

@@ -54,6 +54,27 @@ case("queue: errors release it", function()
 	eq(cs(function() return "free" end), "free")
 end)
 
+case("queue: a holder that died without letting go is passed over", function()
+	-- What memory that ends in the wrong moment leaves: a dead holder, and waiters.
+	local cs, section = queue(), nil
+	for i = 1, 10 do
+		local name, value = debug.getupvalue(cs, i)
+		if name == "self" then
+			section = value
+		end
+	end
+	local list = {}
+	local holder = coroutine.create(function() end)
+	section.holder, section.depth = holder, 1
+	test.async(cs, function() list[#list + 1] = "waiter" end)
+	skynet.yield()
+	eq(list, {})
+	coroutine.resume(holder)
+	cs(function() list[#list + 1] = "next" end)
+	eq(list, { "waiter", "next" })
+	eq(section.holder, nil)
+end)
+
 case("queue: a waiter that is woken from outside or killed does not wedge it", function()
 	local cs = queue()
 	local token, list = {}, {}

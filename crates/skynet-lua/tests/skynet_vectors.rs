@@ -98,42 +98,4 @@ fn run(name: &str) {
     vector_cases::run(name, &[COMMON, ACCEPTED].concat(), &[]);
 }
 
-vector_tests! {
-    run
-    order "e01_order"
-    arguments "e02_args"
-    wakeup "e03_wakeup"
-    call "e04_call"
-    response "e05_response"
-    exit "e06_exit"
-    kill "e07_kill"
-    select "e08_select"
-    queue "e09_queue"
-    coroutine "e10_coroutine"
-    protocols "e11_proto"
-    services "e12_service"
-    require "e13"
-    service "e14_svc"
-    misc "e15_misc"
-    core "e16_core"
-    snax "e17_snax"
-    trace "e18_trace"
-    launcher "e19_launcher"
-    debug_protocol "e20_debugproto"
-    forward "e21_forward"
-    mqueue "e22_mqueue"
-    harbor "e23_harbor"
-    memory_limit "e24_memlimit"
-    monitor "e25_monitor"
-    simple_monitor "e26_simplemonitor"
-    endless "e27_endless"
-    service_path "e30"
-    service_name_with_slash "sub/svc"
-    snax_interface "e31_snaxg"
-    main_chunk "e41_mainchunk"
-    errors "e42_errors"
-    bounce "e43_bounce"
-    malformed "e45_malformed"
-    kill_after_answer "e47_killrep"
-    channel_and_profile "e44_channel"
-}
+vector_tests!(run);
